@@ -106,9 +106,13 @@ def _from_topic(
 
     deployment = this_deployment(email_key_needed=False)
 
+    def heard(answered: bool) -> None:  # noqa: FBT001 (a callback)
+        click.echo(f"the brokers answer {'again' if answered else 'no more: waiting for them'}", err=True)
+
     async def read() -> None:
         with nullcontext(lambda _: None) if follow else progress("reading decisions") as advance:
-            async for decision in topic_decisions(deployment, filters, since=since, follow=follow, read=advance):
+            told = heard if follow else None
+            async for decision in topic_decisions(deployment, filters, since=since, read=advance, follow=told):
                 show(decision)
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from referral_stream.contracts.records import RawRecord
@@ -18,11 +18,17 @@ _CLOCKS_APART: Final = MINUTE
 
 
 async def topic_decisions(
-    deployment: Deployment, filters: DecisionFilters, *, since: int | None, follow: bool, read: Progress
+    deployment: Deployment,
+    filters: DecisionFilters,
+    *,
+    since: int | None,
+    read: Progress,
+    follow: Callable[[bool], None] | None = None,
 ) -> AsyncIterator[Mapping[str, Any]]:
     """The decisions meant, as CloudEvents; ``since``: of that instant (epoch ms) and later; all by default.
 
-    ``follow``: then those that are made from now on, for ever. Raises UnreadableTopic.
+    ``follow``: then those that are made from now on, for ever; it hears when the brokers answer no more, and when they
+    do again. Raises UnreadableTopic.
     """
     seen = 0
 
@@ -45,9 +51,9 @@ async def topic_decisions(
         async for event in reader.present_by_instant(decision):
             yield event
         read(seen)
-        if not follow:
+        if follow is None:
             return
-        async for records in reader.following():
+        async for records in reader.following(follow):
             for record in records:
                 if (found := decision(record)) is not None:
                     yield found[1]

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any, Final, Protocol, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER
@@ -67,7 +68,7 @@ class Knowing(Protocol):
 
 
 async def judge_once(judged: Judged, policy: Policy, knows_all: Knowing, send: Sending) -> list[str]:
-    """The triggers for which a pause was sent. Raises WriteRefused and KafkaError: judge again later."""
+    """The triggers for which a pause was sent. Raises WriteRefused, KafkaError and NotSent: judge again later."""
     if policy.harm.pause_at is None:
         return []
     then = await judged.positions()
@@ -134,14 +135,22 @@ def _tell(pause: Pause) -> None:
 # ----------------------------------------------------------------------------------------------------------- the broker
 
 
+class NotSent(Exception):
+    """A pause could not be written to its topic, which the message names."""
+
+
 def sender(deployment: Deployment) -> Sending:
     """Sends by a producer of its own, made when there is something to send: that is rare."""
 
     async def send(event: Event) -> None:
         producer = AIOKafkaProducer(**deployment.client(), acks="all", enable_idempotence=True)
         headers = [(CONTENT_TYPE_HEADER, CLOUD_EVENT.encode())]
-        async with asyncio.timeout(SEND_SECONDS), started(producer):
-            await producer.send_and_wait(deployment.topics.responses, encode_event(event), headers=headers)
+        topic = deployment.topics.responses
+        try:
+            async with asyncio.timeout(SEND_SECONDS), started(producer):
+                await producer.send_and_wait(topic, encode_event(event), headers=headers)
+        except (KafkaError, TimeoutError) as error:
+            raise NotSent(f"{topic} takes no pause: {type(error).__name__}") from error
 
     return send
 

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from referral_stream import __version__
-from referral_stream.projector.harm import judge_once, knowing, sender
+from referral_stream.projector.harm import NotSent, judge_once, knowing, sender
 from referral_stream.projector.projecting import ROLE, Projecting, TopicMadeAnew
 from referral_stream.projector.status import ProjectorPage, ProjectorStatus
 from referral_stream.projector.watching import seen_roles
@@ -155,6 +155,8 @@ class Projector:
                 throttle.settled()
             except WriteRefused:
                 continue  # said by whoever applies
+            except NotSent as error:
+                throttle.warn("harm_not_judged", str(error))
             except (KafkaError, TimeoutError, OSError) as error:
                 throttle.warn("harm_not_judged", type(error).__name__)
 

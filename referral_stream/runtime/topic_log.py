@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -20,6 +21,7 @@ from referral_stream.runtime.connection import why_no_connection
 STALL_SECONDS: Final = 30.0
 """A read that yields nothing for this long, with records still to come, has failed."""
 _WAIT_MS: Final = 500
+_ASK_SECONDS: Final = 5.0
 _MOST_RECORDS: Final = 2_000
 
 _Value = TypeVar("_Value")
@@ -135,8 +137,9 @@ class TopicReader:
             else:
                 empty.add(tp)
 
-    async def following(self) -> AsyncIterator[list[RawRecord]]:
-        """What comes from our position on, for ever."""
+    async def following(self, tell: Callable[[bool], None]) -> AsyncGenerator[list[RawRecord]]:
+        """What comes from our position on, for ever. ``tell`` hears when the brokers answer no more, and when again."""
+        answered, asked_at = True, monotonic()
         while True:
             try:
                 records = await self.more()
@@ -144,6 +147,20 @@ class TopicReader:
                 raise self._unreadable(error) from error
             if records:
                 yield records
+            elif monotonic() - asked_at > _ASK_SECONDS:
+                asked_at, before = monotonic(), answered
+                answered = await self._is_answered()
+                if answered != before:
+                    tell(answered)
+
+    async def _is_answered(self) -> bool:
+        """A consumer that waits for records does not notice that there is nobody to send any."""
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await self._consumer.end_offsets(self._partitions)
+        except (KafkaError, TimeoutError):
+            return False
+        return True
 
     def _unreadable(self, error: Exception) -> UnreadableTopic:
         return UnreadableTopic(f"{self._topic} cannot be read: {str(error) or type(error).__name__}")

@@ -85,3 +85,15 @@ def test_without_a_broker_it_says_where_and_ends_with_1(pipeline: Pipeline) -> N
     assert done.returncode == 1
     assert "no connection to Kafka at 127.0.0.1:9: nothing listens at 127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_replay_says_which_topic_is_gone_and_leaves_the_letters_open(kafka: KafkaServer, pipeline: Pipeline) -> None:
+    pipeline.stop()
+    gone = pipeline.topic("customer-events")
+    kafka.delete_topic(gone)
+    anyone = pipeline.home / "anyone.toml"
+    anyone.write_text(MAPPINGS.replace("nps.responded", "customer.suppressed").partition("data.response_id")[0])
+    failed = pipeline.run_command("deadletters", "replay", mappings_file=str(anyone))
+    assert failed.returncode == 1
+    assert f"these topics do not exist: {gone}; referral-stream topics create" in failed.stderr
+    assert listed(pipeline)["counts"] == {"ingest": {"invalid": 1}}

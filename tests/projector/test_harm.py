@@ -22,7 +22,7 @@ from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.local.redis_server import EmbeddedRedis
 from referral_stream.metrics.harm import HARM_BUDGET
 from referral_stream.projector import process
-from referral_stream.projector.harm import AppliedUpTo, judge_once, knowing, sender
+from referral_stream.projector.harm import AppliedUpTo, NotSent, judge_once, knowing, sender
 from referral_stream.read_models.views import Control
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
@@ -199,6 +199,8 @@ async def test_the_pause_reaches_the_workers_once_and_a_person_takes_it_back(
             assert not await knowing(deployment)({}, applied, 0), "as after a reset: records are not read yet"
         await models.aclose()
         await reader.aclose()
+    with pytest.raises(NotSent, match=f"{deployment.topics.responses} takes no pause: KafkaConnectionError"):
+        await sender(deployment)(event)
 
 
 async def behind(deployment: Deployment, models: Any) -> bool:

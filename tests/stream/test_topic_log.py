@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from random import Random
 from uuid import uuid4
 
@@ -173,3 +174,36 @@ async def test_a_cluster_says_who_it_is(broker: EmbeddedBroker) -> None:
     found = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).cluster_id
     assert found
     assert await cluster_id({"bootstrap_servers": broker.bootstrap}) == found
+
+
+async def test_who_follows_hears_once_that_the_brokers_are_away_and_once_that_they_are_back(
+    topic: WrittenTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_log, "_ASK_SECONDS", 0.0)
+    answers, told = iter([True, False, False, True]), list[bool]()
+
+    async def answered() -> bool:
+        found = next(answers, None)
+        if found is None:
+            await topic.write(0, b"1")
+        return found is not False
+
+    await topic.write(0, b"0")
+    async with TopicReader(topic.client, topic.name) as reader:
+        monkeypatch.setattr(reader, "_is_answered", answered)
+        async with aclosing(reader.following(told.append)) as following:
+            found = [await anext(following), await anext(following)]
+    assert [record.value for records in found for record in records] == [b"0", b"1"]
+    assert told == [False, True]
+
+
+async def test_a_broker_that_has_ended_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topic_log, "_ASK_SECONDS", 3.0)
+    with EmbeddedBroker() as broker:
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+            await producer.send_and_wait("some-topic", b"0")
+        reader = TopicReader({"bootstrap_servers": broker.bootstrap}, "some-topic")
+        await reader.__aenter__()
+        assert await reader._is_answered()
+    assert not await reader._is_answered()
+    await reader.__aexit__(None, None, None)
