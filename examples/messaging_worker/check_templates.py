@@ -173,7 +173,7 @@ def messages() -> Iterator[tuple[str, dict[str, Any], str, str]]:
         yield f"reason by {channel} in {language}", {"template": "reason"}, channel, language
         triggers = (*TRIGGERS, "any") if everything else (*BY_MAIL_TRIGGERS, "any")
         for template, style in product(triggers, STYLES if everything else BY_MAIL_STYLES):
-            for variables, theme in product(carried_by(template), (*THEMES, "other", None)):
+            for variables, theme in product(carried_by(template), (*THEMES, None)):
                 command = {"template": template, "mode": style, "variables": variables, "reason_theme": theme}
                 what = f"{template}, {style} by {channel} in {language}, {variables}, {theme}"
                 yield what, command, channel, language

@@ -137,7 +137,7 @@ class EffectBuilder(NamedTuple):
             channels=ask.channels,
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
-            reason_theme=o.theme,
+            reason_theme=o.reason_theme,
             offer=None if ask.offer is None else ask.offer.offer(),
             score=score,
             policy=_named(self.policy),

@@ -8,6 +8,9 @@ import msgspec
 
 from referral_stream.core.events import Channel
 
+NO_THEME = "other"
+"""In the place of a theme: they said something, and no theme could be read from it."""
+
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The ledger's no, or its silence: it stands until an instant or an event, then a new request is made.
@@ -55,6 +58,11 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason_asked_at: int | None = None
     owner: str = ""
     eligible: bool = False
+
+    @property
+    def reason_theme(self) -> str | None:
+        """What they praised; a word from which no theme could be read names none (11.10)."""
+        return None if self.theme == NO_THEME else self.theme
 
     @property
     def awaits_reason(self) -> bool:

@@ -10,6 +10,7 @@ from referral_stream.core import events as ev
 from referral_stream.core.effects import AskCancelled, ReasonAsked, ReservationReleased
 from referral_stream.core.ids import decision_id, derived_id, reason_command_id
 from referral_stream.core.instants import DAY
+from referral_stream.core.opportunity import NO_THEME
 from tests.builders import (
     AROUND,
     ByHand,
@@ -118,6 +119,13 @@ def test_the_reason_sets_the_ask_free_and_gives_it_its_theme() -> None:
 def test_a_promoter_who_has_said_why_is_not_asked_for_it() -> None:
     story = replay(a_customer(), nps(9, "Wed 12:00", theme="results"), policy=REASON_FIRST)
     assert (reasons(story), story.asked) == ([], [("nps_promoter", "Wed 12:20")])
+
+
+@rule("11.10")
+def test_words_without_a_theme_are_an_answer_and_no_theme() -> None:
+    story = replay(a_customer(), nps(9, "Wed 12:00", theme=NO_THEME), policy=REASON_FIRST)
+    assert (reasons(story), story.asked) == ([], [("nps_promoter", "Wed 12:20")])
+    assert story.ask.reason_theme is None
 
 
 def test_nobody_else_is_asked_for_a_reason() -> None:

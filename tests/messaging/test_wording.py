@@ -12,12 +12,13 @@ from typing import Any, get_args
 
 import pytest
 
-from referral_stream.contracts.inbound.themes import OTHER, THEMES
+from referral_stream.contracts.inbound.themes import THEMES
 from referral_stream.core.after_policy import WITH_AMOUNT, ReportableStatus, RewardKind
 from referral_stream.core.effects import AskRequested, DeniedFor, FollowupKind, Hint, ReasonAsked, RewardReversed
 from referral_stream.core.events import CHANNELS, Event
 from referral_stream.core.events import TYPES as EVENT_TYPES
 from referral_stream.core.followups import TO_CUSTOMER
+from referral_stream.core.opportunity import NO_THEME
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.triggers import occasion_in
 from referral_stream.core.sections import Mode
@@ -160,7 +161,7 @@ def test_the_checker_knows_every_template_style_theme_and_channel_of_the_product
     policy = Policy()
     assert set(check.TRIGGERS) == {trigger.template for trigger in policy.triggers.values()}
     assert set(check.STYLES) == set(get_args(Mode))
-    assert {*check.THEMES, OTHER} == set(THEMES)
+    assert {*check.THEMES, NO_THEME} == set(THEMES)
     assert set(check.CHANNELS) == set(CHANNELS)
 
 
@@ -315,7 +316,7 @@ def test_the_reason_somebody_gave_makes_the_question_specific() -> None:
     message = catalogue.message(PROMOTER, "email", ANA)
     assert message.text.startswith("Hi Ana,\n\nThank you for the top score you gave Acme.")
     assert message.text.count("the time saved") == 2
-    assert "the time saved" not in catalogue.message(PROMOTER | {"reason_theme": OTHER}, "email", ANA).text
+    assert "the time saved" not in catalogue.message(PROMOTER | {"reason_theme": NO_THEME}, "email", ANA).text
 
 
 def test_the_soft_style_asks_nothing() -> None:

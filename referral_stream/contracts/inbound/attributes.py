@@ -18,7 +18,7 @@ from referral_stream.contracts.identifiers import is_placeholder, named, usable_
 from referral_stream.contracts.inbound import answers
 from referral_stream.contracts.inbound.bodies import DROPPED, BodyRead, read_body
 from referral_stream.contracts.inbound.contacts import canonical_contact
-from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
+from referral_stream.contracts.inbound.themes import THEMES, theme_of
 from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import ENDPOINT_HEADER, RawRecord
@@ -42,6 +42,7 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, EARLIEST, LATEST, MINUTE, parse_instant
+from referral_stream.core.opportunity import NO_THEME
 
 CLOCK_TOLERANCE = 5 * MINUTE
 """How far ahead of our clock an event may be without being flagged."""
@@ -287,7 +288,7 @@ def _themed(data: dict[str, Any]) -> dict[str, Any]:
     said = data.get("comment")
     if type(said) is not str or len(said) > MAX_TEXT or "theme" in data:
         return data
-    return data | {"comment": None, "theme": theme_of(said) or (OTHER if said.strip() else None)}
+    return data | {"comment": None, "theme": theme_of(said) or (NO_THEME if said.strip() else None)}
 
 
 def _answered(data: dict[str, Any]) -> dict[str, Any]:
@@ -313,7 +314,7 @@ def _without_words(body: Commented) -> dict[str, Any]:
     said = body.comment
     own = body.theme if body.theme in THEMES else None
     if said is not None:
-        return {"comment": None, "theme": theme_of(said) or own or (OTHER if said.strip() else None)}
+        return {"comment": None, "theme": theme_of(said) or own or (NO_THEME if said.strip() else None)}
     return {} if body.theme == own else {"theme": own}
 
 
@@ -339,7 +340,7 @@ def _with_keys_alone(body: Data) -> dict[str, Any]:
     """What is a sentence where a key should be is left out; a goal, which has to be named, by its theme."""
     said = ((name, getattr(body, name)) for name in KEYS[body.type] & body.model_fields_set)
     sentences = ((name, text) for name, text in said if text is not None and not _KEY(text))
-    return {name: theme_of(text) or OTHER if name == "goal" else None for name, text in sentences}
+    return {name: theme_of(text) or NO_THEME if name == "goal" else None for name, text in sentences}
 
 
 _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {

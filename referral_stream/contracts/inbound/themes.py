@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from referral_stream.core.opportunity import NO_THEME
+
 RULES: dict[str, tuple[str, ...]] = {
     "support": (
         "support*", "customer service", "customer success", "helpdesk", "help desk", "helpful", "responsive",
@@ -76,10 +78,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-OTHER = "other"
-"""Something was said, but it matches no rule."""
-
-THEMES: tuple[str, ...] = (*RULES, OTHER)
+THEMES: tuple[str, ...] = (*RULES, NO_THEME)
 """Every theme there is; nothing else may stand in a ``theme`` field."""
 
 NEGATIONS: tuple[str, ...] = (
@@ -233,7 +232,7 @@ def _compiled() -> tuple[re.Pattern[str], list[str]]:
         for entry in entries:
             rest = re.escape(entry[1:]).replace(r"\*", r"\w*")
             letters.setdefault(entry[0], {}).setdefault(theme, []).append(rest)
-    alternatives, groups = [], [OTHER]
+    alternatives, groups = [], [NO_THEME]
     for letter, themes in letters.items():
         rows = ("|".join(rests) for rests in themes.values())
         alternatives.append(f"{letter}(?:({')|('.join(rows)}))")
