@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
@@ -57,16 +58,35 @@ def as_data(found: Figures) -> dict[str, Any]:
         "until": found.period.until,
         "customers": found.customers,
         "by": list(found.by),
-        "total": {name: figure_data(each) for name, each in found.total.items()},
+        "total": figures_data(found.total),
         "groups": [
             {
                 "group": dict(zip(found.by, group, strict=True)),
-                "figures": {name: figure_data(each) for name, each in figures.items()},
+                "figures": figures_data(figures),
             }
             for group, figures in found.groups.items()
         ],
         "comparisons": [comparison_data(each) for each in found.comparisons],
     }
+
+
+_FAMILIES: Final = {
+    "answer_": "answers", "blocked_": "top_blocking_gates", "revenue_": "revenue", "time_to_ask_": "time_to_ask",
+    "punctuality_": "punctuality",
+}  # fmt: skip
+"""How the names of figures begin that belong together → what holds them."""
+
+
+def figures_data(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Figures by name: ``answer_yes`` is ``yes`` of ``answers``."""
+    data: dict[str, Any] = {}
+    for name, figure in figures.items():
+        prefix = next((each for each in _FAMILIES if name.startswith(each)), None)
+        if prefix is None:
+            data[name] = figure_data(figure)
+        else:
+            data.setdefault(_FAMILIES[prefix], {})[name.removeprefix(prefix)] = figure_data(figure)
+    return data
 
 
 def figure_data(figure: Figure) -> dict[str, Any]:
@@ -90,13 +110,15 @@ def figure_data(figure: Figure) -> dict[str, Any]:
 
 def comparison_data(c: Comparison) -> dict[str, Any]:
     return {
-        "comparison": c.kind,
+        "name": c.kind,
         "of": c.name or None,
         "verdict": c.verdict,
         "arms": [each._asdict() for each in c.arms],
         "share": round(c.share, 4),
         **_evidence_data(c.evidence if c.verdict != "split_broken" else None),
-        "split_evidence": None if c.split is None else round(c.split.value, 4),
+        "sample_ratio": None
+        if c.split is None
+        else {"evidence": round(c.split.value, 4), "units": {each.name: each.units for each in c.arms}},
         "effect_at": c.odds,
         "outside_the_plan": c.outside,
         "in_both_arms": c.crossed,

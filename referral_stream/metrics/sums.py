@@ -80,7 +80,7 @@ class Sums:
             "ask_rate": Share(of("asked"), of("eligible"), "eligible customers"),
             "conversion": Share(of("referring"), delivered, "asks that were not taken back"),
             "quality": Share(of("converted"), of("given"), "referrals given"),
-            "referrals_per_asked": Mean(of("given"), of("asked"), "customers asked"),
+            "referrals_per_customer": Mean(of("given"), of("asked"), "customers asked"),
         }
         deals = self._details("deals")
         for currency in sorted(deals):
@@ -112,7 +112,7 @@ def _unavailable(by: tuple[Dimension, ...]) -> dict[str, Figure]:
     asked = [dimension for dimension in by if dimension not in OF_OCCASIONS]
     if asked:
         why = f"not by {', '.join(asked)}: only an ask has one"
-        found |= dict.fromkeys(("ask_rate", "referrals_per_asked", "misses"), Unavailable(why))
+        found |= dict.fromkeys(("ask_rate", "referrals_per_customer", "misses"), Unavailable(why))
     beyond = [dimension for dimension in by if dimension != "segment"]
     if beyond:
         found["followups_late"] = Unavailable(f"not by {', '.join(beyond)}: counted for each customer")

@@ -56,7 +56,7 @@ def test_a_log_of_facts_an_exact_one_and_the_records_of_a_replay_give_the_same(t
     assert found == data(exact, "--by", "trigger")
     total = found["total"]
     assert (total["conversion"]["count"], total["conversion"]["of"], total["conversion"]["value"]) == (1, 1, None)
-    assert total["revenue_EUR"]["minor"] == 120_000
+    assert total["revenue"]["EUR"]["minor"] == 120_000
     groups = [group["group"]["trigger"] for group in found["groups"]]
     assert groups == ["nps_promoter", "referral_converted"]  # the conversion is an occasion of its own
     replayed = CliRunner().invoke(main, ["replay", str(facts), "--output", str(tmp_path / "out")])
@@ -76,7 +76,7 @@ def test_the_policy_says_what_is_compared(tmp_path: Path) -> None:
         trigger = "nps_promoter"
         templates = { a = 1, b = 1 }
     """)
-    found = {(c["comparison"], c["of"]): c["verdict"] for c in data(log, "--policy", policy)["comparisons"]}
+    found = {(c["name"], c["of"]): c["verdict"] for c in data(log, "--policy", policy)["comparisons"]}
     assert found == {
         ("uplift", None): "not_measured", ("harm", None): "not_measured",
         ("template", "short/a"): "not_enough", ("template", "short/b"): "not_enough",

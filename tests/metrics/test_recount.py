@@ -81,7 +81,7 @@ def test_every_share_is_recounted(found: Figures, sql: Any) -> None:
           count(distinct customer_id) filter (where eligible > 0) from occasion""",
         "conversion": "select count(*) filter (where referrals > 0), count(*) from ask where emitted and not back",
         "quality": "select count(*) filter (where status = 'converted'), count(*) from referral",
-        "referrals_per_asked": """select (select count(*) from referral),
+        "referrals_per_customer": """select (select count(*) from referral),
           count(distinct customer_id) filter (where asked > 0) from occasion""",
         "misses": "select sum(coalesce(missed, 0)), sum(opened) from occasion",
         "silent": """select count(*) filter (where answer is null and referrals = 0), count(*) from ask, t

@@ -19,11 +19,11 @@ from referral_stream.words.decisions import day_and_time
 CSV_COLUMNS: Final = ("figure", "value", "low", "high", "count", "of", "of_what", "unit", "text")
 """After one column for each of ``--by``."""
 
-_IN_TABLES: Final = ("ask_rate", "conversion", "quality", "referrals_per_asked", "silent")
+_IN_TABLES: Final = ("ask_rate", "conversion", "quality", "referrals_per_customer", "silent")
 _SECTIONS: Final = (
     ("Asking", ("ask_rate", "misses", "blocked_", "time_to_ask_", "punctuality_")),
     ("Answers", ("answer_", "silent")),
-    ("Referrals", ("conversion", "quality", "referrals_per_asked", "revenue_")),
+    ("Referrals", ("conversion", "quality", "referrals_per_customer", "revenue_")),
     ("Follow-ups", ("followups_late",)),
 )
 _COMPARED: Final = {
