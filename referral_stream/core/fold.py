@@ -73,6 +73,8 @@ def fold(c: Customer, e: Event) -> bool:
     newest = folding is None or folding(c, e.data, stamp) is not False
     if type_ == _PROFILE and e.data.email_hmac is not None:
         _address(c, Word(stamp, e.data.email_hmac), e.data.domain_hmac, from_browser=ev.BROWSER in e.flags)
+    elif type_ == _PROFILE and e.data.domain_hmac is not None and (c.domain_hmac is None or ev.BROWSER not in e.flags):
+        c.domain_hmac = newer(c.domain_hmac, stamp, Word(stamp, e.data.domain_hmac))
     elif type_ == _HELD and e.subject not in (c.id, *c.ids):
         hold(c, e.subject, stamp)
     elif type_ == _UNSUPPRESSED and not through_link(e):

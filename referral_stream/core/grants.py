@@ -35,6 +35,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False):
     None while none is awaited; ``again_at``: when it is asked once more, after ``tries`` silences. ``settled``: the
     payer's newest word. ``told``: the customer was told of it, or cannot be. ``quiet``: it ended by something
     historical, of which nobody is told. ``owner``: the id under which it was made, where that was merged away since.
+    ``traceparent``: of the event because of which the ledger is asked; none where a timer asks.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False):
     failure_told: bool = False
     told: bool = False
     owner: str = ""
+    traceparent: str | None = None
 
     @property
     def awaited(self) -> bool:

@@ -134,6 +134,10 @@ def _erased(turn: Turn, event: Event) -> bool:
             c.merged_into = into
         case ev.Aliased() if c.merged_into is None:
             _ask(turn, event, event.data)
+        case ev.ProfileChanged(email_hmac=str(hmac)):
+            linking.hold_for_erased(turn, event, hmac)
+        case ev.Linked(kind="email", value=hmac):
+            linking.hold_for_erased(turn, event, hmac)
         case data if c.merged_into is not None and (ev.is_stop(data) or isinstance(data, ev.Aliased)):
             _forward(turn, event, c.merged_into)
         case _:

@@ -61,6 +61,7 @@ from referral_stream.core.events import (
     ProfileChanged,
     ReferralGiven,
     Suppressed,
+    is_closing,
 )
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.links import EMAIL
@@ -278,6 +279,8 @@ class _Body:
         found = adapter_for(body, self.record, self.bound)
         mappings = self.boundary.mappings
         if isinstance(found, Refused):
+            if isinstance(self.bound, Adapter) and found.cause == "unrecognised":
+                return self._of_another_shape(self.bound, body, found)
             if found.cause not in OF_NOBODY or self.is_bound:
                 return found
             for source in (*mappings.by_topic.get(self.topic, ()), language.PLAIN_SOURCE):
@@ -297,6 +300,25 @@ class _Body:
         if len(parts) == 1:  # it is the vendor's: there would be no parts without one that is
             return self._alone(self._read(adapter, parts[0], self.record))
         return self._by_vendor(adapter, parts)
+
+    def _of_another_shape(self, adapter: Adapter, body: Any, refused: Refused) -> Adapted:
+        """What speaks against asking in a body that says whose it is, and lacks what it would be recognised by."""
+        parts = body if type(body) is list else [body] if adapter.split is None else adapter.split(body) or [body]
+        alone = len(parts) == 1
+        records = (self.record if alone else self.record.element(nth, b"") for nth in range(len(parts)))
+        made = [self._against_asking(adapter, *each, refused) for each in zip(parts, records, strict=True)]
+        return self._alone(_together(made)) if any(each.events for each in made) else refused
+
+    def _against_asking(self, adapter: Adapter, part: Any, record: RawRecord, refused: Refused) -> _Notification:
+        nothing, before = _Notification(refused=refused), self.spoilt
+        self.spoilt = before or refused
+        try:
+            made = self._read(adapter, part, record) if type(part) is dict else nothing
+        except (AttributeError, LookupError, TypeError, ValueError):  # an adapter may rely on its shape
+            made = nothing
+        finally:
+            self.spoilt = before
+        return made if any(e.type not in _ENDING and is_closing(e.data) for e in made.events) else nothing
 
     def _claimed(self, claimed: _Notification, of_adapter: Sequence[_Notification]) -> Adapted:
         """What mappings for all JSON of a topic make of a body, beside what they leave of its adapter's reading."""
@@ -517,5 +539,9 @@ _AHEAD = 100
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
+_ENDING = frozenset({
+    "ticket.solved", "ticket.rated", "invoice.paid", "dispute.closed", "cancellation.reverted", "subscription.started",
+})  # fmt: skip
+"""Closing types that may end what is wrong: they do not count in a body of another shape."""
 _ALIAS = Aliased.type
 _REFERRAL = ReferralGiven.type

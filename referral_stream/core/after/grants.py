@@ -86,7 +86,12 @@ def _convert(turn: Turn, name: str, referral: Referral, at: int, *, historical: 
         _keep(turn, name, grant)
         telling.request(turn, need)
     else:
-        _keep(turn, name, grant)
+        _keep(turn, name, _traced(turn, grant))
+
+
+def _traced(turn: Turn, grant: Grant) -> Grant:
+    """With the trace of the record at hand, if the ledger is asked at once because of it."""
+    return replace(grant, traceparent=turn.traceparent if due_at(grant, turn.policy) <= turn.now else None)
 
 
 def _hints(turn: Turn, referral: Referral) -> tuple[Hint, ...]:
@@ -128,7 +133,8 @@ def judged(turn: Turn, event: Event, data: ev.RewardVerdict) -> None:
     stamp, yes = Stamp.of(event), isinstance(data, ev.RewardApproved)
     if grant.state not in ("held", "due") or (grant.verdict is not None and stamp <= grant.verdict.at):
         return
-    grant = _keep(turn, name, replace(grant, verdict=Flag(stamp, yes), heard_at=turn.now if yes else grant.heard_at))
+    grant = replace(grant, verdict=Flag(stamp, yes), heard_at=turn.now if yes else grant.heard_at)
+    grant = _keep(turn, name, _traced(turn, grant) if yes and not grant.awaited else grant)
     if not yes:
         _deny(turn, name, grant, "not_approved")
     elif grant.state == "held":
@@ -173,6 +179,7 @@ def answered(turn: Turn, data: ev.GrantGiven | ev.GrantRefused | ev.GrantUnavail
             turn.effects.append(turn.builder.grant_release(data.grant_id))
         return
     name, grant = meant
+    turn.traceparent = grant.traceparent
     match data:
         case ev.GrantGiven():
             _granted(turn, name, grant)
@@ -182,6 +189,7 @@ def answered(turn: Turn, data: ev.GrantGiven | ev.GrantRefused | ev.GrantUnavail
             _silent(turn, name, grant)
         case _:
             pass
+    turn.traceparent = None
 
 
 def _granted(turn: Turn, name: str, grant: Grant) -> None:
@@ -195,7 +203,8 @@ def _granted(turn: Turn, name: str, grant: Grant) -> None:
 def _silent(turn: Turn, name: str, grant: Grant) -> None:
     rules = turn.policy.ledger
     wait = min(rules.retry_seconds * 2**grant.tries, rules.retry_limit_seconds)
-    _keep(turn, name, replace(grant, give_up=None, again_at=turn.now + wait * SECOND, tries=min(grant.tries + 1, 30)))
+    again = replace(grant, give_up=None, again_at=turn.now + wait * SECOND, tries=min(grant.tries + 1, 30))
+    _keep(turn, name, replace(again, traceparent=None))
 
 
 def due_at(grant: Grant, policy: Policy) -> int:
