@@ -39,8 +39,11 @@ A customer with more events in that time (860 a day) is a machine; an older repe
 
 
 def identity(e: Event) -> int:
-    """What makes an event itself, however often it arrives: no other origin's event can take its place."""
-    return hash64(e.origin, e.source, e.id)
+    """What makes an event itself, however often it arrives: no other origin's event can take its place.
+
+    Nor can any other take that of a stop: there are senders that use an id for an open and for the opt-out after it.
+    """
+    return hash64(e.origin, e.source, e.id, e.type) if e.type in ev.STOPS else hash64(e.origin, e.source, e.id)
 
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:

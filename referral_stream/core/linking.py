@@ -147,11 +147,8 @@ def hold_for_erased(turn: Turn, event: Event, hmac: str) -> None:
     """An address that is said of somebody after the erasure, or comes after it: the erasure holds its others, too."""
     c, said = turn.customer, Stamp.of(event)
     if c.erased_at is not None:
-        _append(
-            turn,
-            Link(EMAIL, hmac),
-            held_event(Stamp(c.erased_at, protective=True, source=said.source, id=said.id), c.id),
-        )
+        since = Stamp(c.erased_at, protective=True, source=said.source, id=said.id)
+        _append(turn, Link(EMAIL, hmac), held_event(since, c.id))
 
 
 def _nothing(_: Turn) -> None:

@@ -339,8 +339,8 @@ def taught_event(said: Event, customer: str, link: Link, taught: ev.LinkTaught |
     )
 
 
-def _identity(event: Event) -> tuple[str, str, str]:
-    return event.origin, event.source, event.id
+def _identity(event: Event) -> tuple[str, str, str, str]:
+    return event.origin, event.source, event.id, event.type if event.type in ev.STOPS else ""
 
 
 def _stamp(event: Event) -> tuple[int, str, str]:

@@ -248,6 +248,27 @@ def hold_others(world: World, customer: Customer, now: datetime, apply: Apply, b
                 give(world, kept, one, now, apply)
 
 
+def hold_for_erased(world: World, customer: Customer, event: Event, now: datetime, apply: Apply) -> None:
+    """An address that is said of somebody who is erased: whoever has or had it is held because of the erasure."""
+    body: dict[str, Any] = event["data"]
+    match event["type"]:
+        case "customer.profile_changed":
+            value = body.get("email_hmac")
+        case "customer.linked" if body["kind"] == "email":
+            value = body["value"]
+        case _:
+            value = None
+    if value is None:
+        return
+    link, erasure = link_named(world, ("email", value)), of(customer.known, "customer.erasure_requested")[0]
+    if any(kept.event is erasure for kept in link.kept):
+        return
+    kept = Kept(erasure, now, {customer.id}, holds=True)
+    link.kept.append(kept)
+    for one in named_by(world, link, now):
+        give(world, kept, one, now, apply)
+
+
 def lapse(world: World, now: datetime) -> None:
     """What has waited too long for a customer is a dead letter."""
     for link in world.links.values():

@@ -140,6 +140,8 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
     """Applies one event to the customer who has that id, or was merged with whoever had."""
     customer = world.home(name)
     gone = bool(of(customer.known, "customer.erasure_requested"))
+    if gone:
+        identity.hold_for_erased(world, customer, event, now, apply)
     if is_redelivery(customer.arrivals, event, now) or (gone and event["type"] != "customer.aliased"):
         return set()
     judge_earlier_days(customer, now)

@@ -53,6 +53,7 @@ from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.effects import ContactTold
 from referral_stream.core.events import (
     BROWSER,
+    STOPS,
     Aliased,
     ErasureRequested,
     Event,
@@ -475,10 +476,10 @@ def _is_nearly_ours(body: dict[str, Any]) -> bool:
 
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
-    """The same id twice in one body is the same event sent twice, if it is about the same person."""
-    found: dict[tuple[str, str, Link | None], Event] = {}
+    """The same id twice in one body is the same event sent twice, if it is about the same person; a stop is its own."""
+    found: dict[tuple[str, str, Link | None, str], Event] = {}
     for event in events:
-        found.setdefault((event.id, event.subject, event.link), event)
+        found.setdefault((event.id, event.subject, event.link, event.type if event.type in STOPS else ""), event)
     return tuple(found.values())
 
 
