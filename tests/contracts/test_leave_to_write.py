@@ -19,6 +19,8 @@ from tests.rules import rule
         {"newsletter_subscription": False}, {"email_subscribe": 0}, {"allow_marketing": False},
         {"email_consent": "Revoked"}, {"consent": "DENIED"}, {"marketing_consent": " withdrawn "},
         {"gdpr_consent_status": "declined"}, {"email": {"marketing": {"can_receive_email_marketing": False}}},
+        {"consent": {"email": "denied", "sms": "granted"}}, {"emailConsent": {"status": "DENIED"}},
+        {"consents": {"email": {"granted": False}}}, {"accepts_marketing": "off"},
     ],
 )  # fmt: skip
 def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
@@ -33,7 +35,8 @@ def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
         {"can_send_emails": False}, {"allow_email_change": False}, {"email": False}, {"emails": 0},
         {"newsletters_subscribed_count": 0}, {"newsletter": None}, {"newsletter": ""}, {"marketing_emails": True},
         {"Advertising": False}, {"analytics_consent": "denied"}, {"consent": "granted"}, {"order_status": "declined"},
-        {"consent": {"ad_storage": "denied"}},
+        {"consent": {"ad_storage": "denied"}}, {"consent": {"sms": "denied", "phone": False}},
+        {"sms_consent": {"status": "denied"}}, {"consent": {"email": "granted"}}, {"consent": {"email": None}},
     ],
 )  # fmt: skip
 def test_what_nobody_refused_is_no_opt_out(record: dict[str, Any]) -> None:

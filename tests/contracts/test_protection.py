@@ -506,6 +506,58 @@ def test_a_vendors_topic_is_read_by_its_adapter_alone() -> None:
     )
 
 
+_OPTED_OUT = {"type": "contact", "id": "c", "external_id": "ana", "unsubscribed_from_emails": True}
+_FAILED = {"id": "in_1", "object": "invoice", "customer": "ana"}
+_TRACKED = {"type": "track", "event": "Unsubscribed", "messageId": "m-1", "timestamp": "2026-06-16T07:00:00Z"}
+
+
+@rule("I1.3", "I5.1")
+@pytest.mark.parametrize(
+    ("vendor", "body", "told"),
+    [
+        ("segment", _TRACKED | {"context": {"traits": {"email": "ana@customer.com"}}}, "customer.suppressed"),
+        ("rudderstack", _TRACKED | {"properties": {"email": "ana@customer.com"}}, "customer.suppressed"),
+        ("posthog", {"event": "Unsubscribed", "properties": {"$set": {"email": "a@b.com"}}}, "customer.suppressed"),
+        ("stripe", {"type": "invoice.payment_failed", "data": {"object": _FAILED}}, "invoice.payment_failed"),
+        ("intercom", {"type": None, "topic": "contact.updated", "data": {"item": _OPTED_OUT}}, "customer.suppressed"),
+        ("segment", [_TRACKED | {"properties": {"email": "ana@customer.com"}}, 7], "customer.suppressed"),
+    ],
+)
+def test_what_says_whose_it_is_and_lacks_its_shape_is_heard_if_it_speaks_against_asking(
+    vendor: str, body: Any, told: str
+) -> None:
+    adapted = read(body, topic="relationship", headers=((SOURCE_HEADER, vendor.encode()),))
+    assert isinstance(adapted, Accepted)
+    assert adapted.events[0].type == told
+
+
+@rule("I5.1")
+@pytest.mark.parametrize(
+    ("vendor", "body"),
+    [
+        ("segment", _TRACKED | {"event": "Report Opened", "properties": {"email": "ana@customer.com"}}),
+        ("stripe", {"type": "invoice.paid", "data": {"object": _FAILED}}),
+        ("survicate", {"event": {"surveyCompleted": 7}}),
+        ("hubspot", [{"subscriptionType": "contact.deletion"}, None]),
+    ],
+)
+def test_nothing_else_of_another_shape_is_heard(vendor: str, body: Any) -> None:
+    adapted = read(body, topic="relationship", headers=((SOURCE_HEADER, vendor.encode()),))
+    assert refused(adapted) == Refused("unrecognised", f"not the shape of {vendor}")
+
+
+def test_a_stop_of_a_body_is_no_repeat_of_another_event_with_its_id() -> None:
+    """As in the sample of SendGrid's own reference."""
+    about = {
+        "email": "ana@customer.com",
+        "timestamp": 1_781_590_000,
+        "sg_event_id": "sg_event_id",
+        "sg_message_id": "m",
+    }
+    events = accepted(read([about | {"event": "open"}, about | {"event": "unsubscribe"}], topic="relationship"))
+    assert {event.type for event in events} >= {"customer.suppressed"}
+
+
 OPERATORS_WORD = ["control.paused", "control.resumed", "ask.approved", "ask.rejected"]
 
 

@@ -239,6 +239,28 @@ def test_a_contact_with_the_customers_own_address_is_a_hint() -> None:
 
 
 @rule("7.11")
+def test_a_domain_may_be_said_without_an_address_and_later() -> None:
+    own = fact(ev.ProfileChanged(domain_hmac="d" * 64), "Mon 10:00")
+    contact = ev.Contact(ref_hmac="a" * 64, domain_hmac="d" * 64, consented=True)
+    referral = fact(ev.ReferralGiven(referral_id="ref-1", contact=contact), "Thu 13:00")
+    for said in ((own,), (fact(ev.ProfileChanged(email_hmac="e" * 64), "Mon 09:00"), own)):
+        story = replay(
+            *a_customer(), *said, referral, status("converted", "Fri 10:00"), policy=POLICY, until="Fri 10:00"
+        )
+        assert [effect.hints for _, effect in story.happened if hasattr(effect, "hints")] == [("same_domain",)]
+
+
+@rule("A0.13")
+@pytest.mark.parametrize(("holding_days", "trace"), [(0, "00-c"), (3, None)])
+def test_a_reward_carries_the_trace_of_its_conversion_and_none_of_a_timer(holding_days: int, trace: str | None) -> None:
+    policy = POLICY.model_copy(update={"rewards": POLICY.rewards.model_copy(update={"holding_days": holding_days})})
+    converted = replace(status("converted", "Fri 10:00"), traceparent="00-c")
+    story = replay(*a_customer(), given("Thu 13:00"), converted, policy=policy)
+    (reward,) = (effect for _, effect in story.happened if isinstance(effect, RewardGranted))
+    assert reward.traceparent == trace
+
+
+@rule("7.11")
 def test_another_word_about_a_contact_does_not_take_back_whose_colleague_it_is() -> None:
     own = fact(ev.ProfileChanged(email_hmac="e" * 64, domain_hmac="d" * 64), "Mon 10:00")
     colleague, stranger = (ev.Contact(ref_hmac=x * 64, domain_hmac=y * 64, consented=True) for x, y in ("ad", "bc"))

@@ -344,6 +344,15 @@ def test_ids_are_those_of_their_source() -> None:
     assert not seen_before(customer, fact(ev.AdviceAsked(), T, id="2"), T, POLICY)
 
 
+@rule("I1.3")
+def test_a_stop_is_no_repeat_of_another_kind_of_event_with_its_id() -> None:
+    customer = Customer(id="ana")
+    assert not seen_before(customer, fact(ev.AdviceAsked(), T, id="1"), T, POLICY)
+    for stop in (ev.Suppressed(), ev.ErasureRequested(), ev.AskAnswered(command_id="c", answer="stop")):
+        assert not seen_before(customer, fact(stop, T, id="1"), T, POLICY)
+        assert seen_before(customer, fact(stop, T, id="1"), T, POLICY)
+
+
 def test_what_is_older_than_seven_days_is_forgotten() -> None:
     customer = Customer(id="ana")
     for day in range(20):

@@ -20,7 +20,7 @@ from referral_stream.contracts.outcomes import LEAVING, Fact
 _FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
 _REVOKED = frozenset({"denied", "declined", "refused", "rejected", "withdrawn", "revoked"})
 """What a field says of consent that was not given, or is given no longer."""
-_DENIED = _REVOKED | {"false", "no", "0", "n"}
+_DENIED = _REVOKED | {"false", "no", "0", "n", "off"}
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _RUN_TOGETHER = re.compile(r"opt(?:ed)?out|unsubscri(?:be|bed|ption)|donot(?:contact|e?mail|bulkemail|market)")
 """The same in a name that shows no words (``donotbulkemail``)."""
@@ -238,7 +238,7 @@ def _meaning(name: str) -> _Meaning | None:
     if says_opt_out(name) or _says_leave(words):
         return _Meaning(opt_out=True, subscription=False, leave=False) if _NO_STATE.isdisjoint(words) else None
     subscription, leave = not _SUBSCRIPTIONS.isdisjoint(words), _asks_for_leave(words)
-    consent = leave or ("consent" in words and _COOKIES.isdisjoint(words))
+    consent = leave or (not _CONSENTS.isdisjoint(words) and _COOKIES.isdisjoint(words))
     found = _Meaning(opt_out=False, subscription=subscription, leave=leave, consent=consent)
     return found if subscription or leave or consent else None
 
@@ -260,6 +260,13 @@ def _holds(name: str, value: Any) -> bool:
             if isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text):
                 return True
     if meaning.consent and isinstance(value, str) and value.strip().casefold() in _REVOKED:
+        return True
+    if (
+        meaning.consent
+        and isinstance(value, dict)
+        and _NOT_MAIL.isdisjoint(_words(name[:_READ]))
+        and _is_denied_to_mail(value)
+    ):
         return True
     return meaning.leave and _is_denied(value)
 
@@ -287,6 +294,23 @@ def _is_set(value: Any) -> bool:
     if isinstance(value, list):
         return any(_is_set(inner) for inner in value)
     return is_true(value)
+
+
+def _is_denied_to_mail(consent: dict[str, Any], depth: int = 2) -> bool:
+    """Whether consent that is an object, by channel or with a state of its own, is denied to mail or altogether."""
+    for name, value in consent.items():
+        if name.casefold() in _OF_MAIL:
+            within = depth > 1 and isinstance(value, dict) and _is_denied_to_mail(value, depth - 1)
+            if within or _is_denied(value):
+                return True
+    return False
+
+
+_CONSENTS = frozenset({"consent", "consents"})
+_OF_MAIL = frozenset({
+    "email", "emails", "mail", "marketing", "newsletter", "all", "status", "state", "granted", "given", "value",
+})  # fmt: skip
+_NOT_MAIL = frozenset({"sms", "text", "push", "whatsapp", "phone", "voice", "call", "calls"})
 
 
 def _is_denied(value: Any) -> bool:
