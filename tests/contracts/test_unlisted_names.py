@@ -253,13 +253,8 @@ LISTED: dict[tuple[str, str], set[str]] = {
     ("braze", "users.messages.email.SoftBounce"): set(),
     ("rudderstack", "Email Soft Bounced"): set(),
     ("zendesk", "zen:event-type:ticket.marked_as_spam"): {"ticket.solved"},
-    ("segment", "DFEmailBounced"): set(),
-    ("segment", "DFEmailMarkedSpam"): set(),
 }
-"""Listed, because their words say more than they mean: a bounce for a while, a ticket that an agent threw away.
-
-Names of Dittofeed's own are not Segment's: they are a dead letter there.
-"""
+"""Listed, because their words say more than they mean: a bounce for a while, a ticket that an agent threw away."""
 
 
 @rule("I1.11")
