@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary
+from tests.contracts.building import accepted, bodies, read
 from tests.contracts.test_vendor_histories import FRIDAY, HAPPY, PROMOTER, WHEN, asked, fact, told
 from tests.replay.logs import BOUNDARY
 from tests.rules import rule
@@ -204,3 +206,11 @@ def test_what_says_nothing_changes_nothing(vendor: str, payload: Any, tmp_path: 
     line = told(vendor, payload, WHEN)
     assert asked([*HAPPY, line], tmp_path / "alone", boundary(vendor)) == []
     assert asked([*HAPPY, line, PROMOTER], tmp_path, boundary(vendor)) == FRIDAY
+
+
+def test_whom_a_site_does_not_name_satismeter_calls_no_response() -> None:
+    """And not all of them are one customer of that name."""
+    payload: dict[str, Any] = deepcopy(bodies("satismeter")[0])
+    payload["response"]["user"]["userId"] = "No response"
+    events = accepted(read(payload, topic="nps"))
+    assert {(event.subject, event.link.kind if event.link else None) for event in events} == {("", "email")}

@@ -36,6 +36,8 @@ from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("completed", "dismissed")
+_NO_ID = "no response"
+"""What it calls somebody whom the site did not name: else all of them would be one customer."""
 _CATEGORIES = frozenset({"promoter", "passive", "detractor"})
 
 
@@ -51,6 +53,9 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     event, response = str(payload.get("event")), object_at(payload, "response")
     user = object_at(response, "user")
+    if str(user.get("userId")).casefold() == _NO_ID:
+        user = user | {"userId": None}
+        payload = payload | {"response": response | {"user": user}}
     facts = _answered(response, reading) if event in _EVENTS else unlisted(event)
     if event in _EVENTS and not _is_whole(event, response):
         facts = unsent(facts) or (asked_by_survey("satismeter") if event == "dismissed" else ())
