@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -241,6 +242,7 @@ def test_an_interrupt_is_one_quiet_line(tmp_path: Path, seen: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (background jobs ignore it)
     ) as demo:
         assert demo.stdout is not None
         assert any(seen in line for line in demo.stdout)
