@@ -888,6 +888,11 @@ def is_stop(data: Data) -> bool:
     return judged is not None and judged(data)
 
 
+def stop_type(event: Event) -> str:
+    """What tells a stop from any other event with its id, so that none takes its place; empty for all others."""
+    return event.type if event.type in STOPS else ""
+
+
 LIFTING = frozenset({"customer.consent_changed", "customer.unsuppressed"})
 """What lifts a person's word (consent granted, off the list): it counts only where exactly one person can be meant."""
 

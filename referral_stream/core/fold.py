@@ -43,11 +43,12 @@ def identity(e: Event) -> int:
 
     Nor can any other take that of a stop: there are senders that use an id for an open and for the opt-out after it.
     """
-    return hash64(e.origin, e.source, e.id, e.type) if e.type in ev.STOPS else hash64(e.origin, e.source, e.id)
+    stop = ev.stop_type(e)
+    return hash64(e.origin, e.source, e.id, stop) if stop else hash64(e.origin, e.source, e.id)
 
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
-    """Whether this event (origin, source, id) arrived within the last days; remembers it if not, forgets older ones."""
+    """Whether this very event arrived within the last days; remembers it if not, forgets older ones."""
     known, key, forgotten = c.seen, identity(e), now - policy.dedup_days * DAY
     arrived = known.get(key)
     if arrived is not None and arrived > forgotten:

@@ -340,7 +340,7 @@ def taught_event(said: Event, customer: str, link: Link, taught: ev.LinkTaught |
 
 
 def _identity(event: Event) -> tuple[str, str, str, str]:
-    return event.origin, event.source, event.id, event.type if event.type in ev.STOPS else ""
+    return event.origin, event.source, event.id, ev.stop_type(event)
 
 
 def _stamp(event: Event) -> tuple[int, str, str]:

@@ -23,6 +23,7 @@ from referral_stream.core.rules.assessment import Board
 from referral_stream.core.zones import Zone
 
 _NOT_YET: Any = None
+"""What only ``__post_init__`` can know."""
 
 
 class Turn(msgspec.Struct, gc=False):

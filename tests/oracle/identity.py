@@ -240,12 +240,17 @@ def hold_others(world: World, customer: Customer, now: datetime, apply: Apply, b
         if because is not None and is_stop_for_address(because) and not because.get("through_link"):
             stops.append(because)
         for event in stops:
-            if any(kept.event is event for kept in link.kept):
-                continue
-            kept = Kept(event, now, {customer.id}, holds=True)
-            link.kept.append(kept)
-            for one in named_by(world, link, now):
-                give(world, kept, one, now, apply)
+            hold_at(world, link, customer, event, now, apply)
+
+
+def hold_at(world: World, link: Link, customer: Customer, stop: Event, now: datetime, apply: Apply) -> None:
+    """Once for each stop; it stays for whoever the address will be known of."""
+    if any(kept.event is stop for kept in link.kept):
+        return
+    kept = Kept(stop, now, {customer.id}, holds=True)
+    link.kept.append(kept)
+    for one in named_by(world, link, now):
+        give(world, kept, one, now, apply)
 
 
 def hold_for_erased(world: World, customer: Customer, event: Event, now: datetime, apply: Apply) -> None:
@@ -261,12 +266,7 @@ def hold_for_erased(world: World, customer: Customer, event: Event, now: datetim
     if value is None:
         return
     link, erasure = link_named(world, ("email", value)), of(customer.known, "customer.erasure_requested")[0]
-    if any(kept.event is erasure for kept in link.kept):
-        return
-    kept = Kept(erasure, now, {customer.id}, holds=True)
-    link.kept.append(kept)
-    for one in named_by(world, link, now):
-        give(world, kept, one, now, apply)
+    hold_at(world, link, customer, erasure, now, apply)
 
 
 def lapse(world: World, now: datetime) -> None:

@@ -310,6 +310,7 @@ _CONSENTS = frozenset({"consent", "consents"})
 _OF_MAIL = frozenset({
     "email", "emails", "mail", "marketing", "newsletter", "all", "status", "state", "granted", "given", "value",
 })  # fmt: skip
+"""Of consent that is an object: the channels that are mail or all, and the names of its state."""
 _NOT_MAIL = frozenset({"sms", "text", "push", "whatsapp", "phone", "voice", "call", "calls"})
 
 

@@ -34,6 +34,7 @@ from referral_stream.contracts.inbound.boundary import (
     adapter_for,
     bound_to,
     topic_of,
+    with_event_name,
 )
 from referral_stream.contracts.inbound.contacts import contact_told
 from referral_stream.contracts.inbound.envelope import (
@@ -53,7 +54,6 @@ from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.effects import ContactTold
 from referral_stream.core.events import (
     BROWSER,
-    STOPS,
     Aliased,
     ErasureRequested,
     Event,
@@ -63,6 +63,7 @@ from referral_stream.core.events import (
     ReferralGiven,
     Suppressed,
     is_closing,
+    stop_type,
 )
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.links import EMAIL
@@ -304,6 +305,7 @@ class _Body:
 
     def _of_another_shape(self, adapter: Adapter, body: Any, refused: Refused) -> Adapted:
         """What speaks against asking in a body that says whose it is, and lacks what it would be recognised by."""
+        body = with_event_name(body, self.record, adapter)
         parts = body if type(body) is list else [body] if adapter.split is None else adapter.split(body) or [body]
         alone = len(parts) == 1
         records = (self.record if alone else self.record.element(nth, b"") for nth in range(len(parts)))
@@ -319,7 +321,8 @@ class _Body:
             made = nothing
         finally:
             self.spoilt = before
-        return made if any(e.type not in _ENDING and is_closing(e.data) for e in made.events) else nothing
+        kept = tuple(event for event in made.events if not _may_end_trouble(event))
+        return replace(made, events=kept) if any(is_closing(event.data) for event in kept) else nothing
 
     def _claimed(self, claimed: _Notification, of_adapter: Sequence[_Notification]) -> Adapted:
         """What mappings for all JSON of a topic make of a body, beside what they leave of its adapter's reading."""
@@ -469,6 +472,11 @@ def _explained(refused: Refused, fact: Fact) -> Refused:
     return Refused(refused.cause, "; ".join(problems))
 
 
+def _may_end_trouble(event: Event) -> bool:
+    """Whether it may end what is wrong: that does not count in a body of another shape."""
+    return event.type in _ENDS and getattr(event.data, "rating", None) != "negative"
+
+
 def _is_nearly_ours(body: dict[str, Any]) -> bool:
     """Whether it is an event of the contract that only lacks the version of CloudEvents."""
     kind = body.get("type")
@@ -479,7 +487,7 @@ def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
     """The same id twice in one body is the same event sent twice, if it is about the same person; a stop is its own."""
     found: dict[tuple[str, str, Link | None, str], Event] = {}
     for event in events:
-        found.setdefault((event.id, event.subject, event.link, event.type if event.type in STOPS else ""), event)
+        found.setdefault((event.id, event.subject, event.link, stop_type(event)), event)
     return tuple(found.values())
 
 
@@ -540,9 +548,9 @@ _AHEAD = 100
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
-_ENDING = frozenset({
+_ENDS = frozenset({
     "ticket.solved", "ticket.rated", "invoice.paid", "dispute.closed", "cancellation.reverted", "subscription.started",
 })  # fmt: skip
-"""Closing types that may end what is wrong: they do not count in a body of another shape."""
+"""Closing types that may end what is wrong."""
 _ALIAS = Aliased.type
 _REFERRAL = ReferralGiven.type

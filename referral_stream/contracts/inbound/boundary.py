@@ -86,6 +86,13 @@ OF_NOBODY = frozenset({"unrecognised", "not_an_object"})
 _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 
+def with_event_name(body: Any, record: RawRecord, adapter: Adapter) -> Any:
+    """The body, with the name of its event where its vendor says that in a header."""
+    if adapter.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
+        return body | {EVENT_HEADER: event}
+    return body
+
+
 def adapter_for(
     body: dict[str, Any] | list[Any], record: RawRecord, bound: Adapter | MappedSource | None
 ) -> tuple[Adapter, Sequence[Any]] | Refused:
@@ -93,9 +100,7 @@ def adapter_for(
     if bound is None and record.headers and record.header(SOURCE_HEADER) is not None:
         return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter, and no source of the mapping file")
     if isinstance(bound, Adapter):
-        if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
-            body = body | {EVENT_HEADER: event}
-        parts = bound.parts(body)
+        parts = bound.parts(with_event_name(body, record, bound))
         return (bound, parts) if parts else Refused("unrecognised", f"not the shape of {bound.name}")
     for adapter in candidates(body):
         if parts := adapter.parts(body):

@@ -108,7 +108,9 @@ def _under_way(turn: Turn) -> bool:
     c = turn.customer
     if c.live or c.awaiting is not None:
         return True
-    if c.asks and (_may_be_cancelled(turn) or any(at > turn.now for at in _asks_due(turn))):
+    if c.asks and any(ask.may_be_cancelled(turn.now) for ask in c.asks):
+        return True
+    if len(c.asks) > 1 and any(at > turn.now for at in gates.silences(c, turn.policy)):
         return True
     return bool(c.referrals) and any(referral.conversion is not None for referral in c.referrals.values())
 
@@ -151,23 +153,12 @@ def _due(turn: Turn) -> list[int]:
             due.append(o.denial.until)
     if c.awaiting is not None:
         due.append(c.awaiting.give_up)
-    if c.asks:
-        due += _asks_due(turn)
-    due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
-    return due
-
-
-def _may_be_cancelled(turn: Turn) -> bool:
-    return any(ask.may_be_cancelled(turn.now) for ask in turn.customer.asks)
-
-
-def _asks_due(turn: Turn) -> list[int]:
-    """What time alone changes about asks that are out; for those that nobody can take back any more mostly nothing."""
-    c, may_be_cancelled = turn.customer, _may_be_cancelled(turn)
-    # A second silence also changes what the record says.
-    due = gates.silences(c, turn.policy) if may_be_cancelled or len(c.asks) > 1 else []
+    may_be_cancelled = bool(c.asks) and any(ask.may_be_cancelled(turn.now) for ask in c.asks)
+    if may_be_cancelled or len(c.asks) > 1:  # a second silence also changes what the record says
+        due += gates.silences(c, turn.policy)
     if may_be_cancelled and c.usage:
         due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
+    due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
     return due
 
 
