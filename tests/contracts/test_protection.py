@@ -531,6 +531,16 @@ def test_what_says_whose_it_is_and_lacks_its_shape_is_heard_if_it_speaks_against
     assert adapted.events[0].type == told
 
 
+@rule("I1.3", "I2.6")
+@pytest.mark.parametrize(
+    ("vendor", "body"),
+    [("segment", _TRACKED), ("posthog", {"event": "Unsubscribed", "properties": {}}), ("segment", [_TRACKED, 7])],
+)
+def test_what_protects_in_another_shape_and_names_nobody_is_alerted_as_such(vendor: str, body: Any) -> None:
+    adapted = read(body, topic="relationship", headers=((SOURCE_HEADER, vendor.encode()),))
+    assert refused(adapted).cause == "unusable_id"
+
+
 @rule("I5.1")
 @pytest.mark.parametrize(
     ("vendor", "body"),

@@ -397,7 +397,7 @@ def test_trouble_of_a_conversation_is_that_of_all_its_contacts_and_praise_of_non
         (b" Customer.Deleted", {"id": 55}, "customer.erasure_requested 55"),
         (b"convo.deleted", {"id": 7}, "ticket.solved helpscout_conversation:7"),
         (b"customer.deleted", {"id": 0}, "refused unusable_id"),
-        (b"customer.deleted", {}, "refused unrecognised"),
+        (b"customer.deleted", {}, "refused unusable_id"),  # it protects, and names nobody (identity 2)
         (b"customer.updated", {"id": 55}, "refused unrecognised"),
         (b"tag.deleted", {"id": 55}, "skipped irrelevant"),
         (b"beacon.chat.created", {"id": "c"}, "skipped irrelevant"),

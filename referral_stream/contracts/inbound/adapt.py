@@ -310,7 +310,9 @@ class _Body:
         alone = len(parts) == 1
         records = (self.record if alone else self.record.element(nth, b"") for nth in range(len(parts)))
         made = [self._against_asking(adapter, *each, refused) for each in zip(parts, records, strict=True)]
-        return self._alone(_together(made)) if any(each.events for each in made) else refused
+        if any(each.events for each in made):
+            return self._alone(_together(made))
+        return next((each.refused for each in made if each.refused and each.refused.cause == "unusable_id"), refused)
 
     def _against_asking(self, adapter: Adapter, part: Any, record: RawRecord, refused: Refused) -> _Notification:
         nothing, before = _Notification(refused=refused), self.spoilt
@@ -321,6 +323,8 @@ class _Body:
             made = nothing
         finally:
             self.spoilt = before
+        if not made.events:
+            return made
         kept = tuple(event for event in made.events if not _may_end_trouble(event))
         return replace(made, events=kept) if any(is_closing(event.data) for event in kept) else nothing
 
