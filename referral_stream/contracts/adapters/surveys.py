@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts, whole_number
@@ -104,6 +104,7 @@ def is_loyalty(*references: Any) -> bool:
     return any(isinstance(text, str) and _says_loyalty(text[:500].casefold()) for text in references)
 
 
+@lru_cache(maxsize=1_024)
 def _says_loyalty(text: str) -> bool:
     if "recommend" not in text and _LOYALTY.search(text) is None:
         return False
@@ -130,6 +131,7 @@ def is_turned_round(*wordings: Any) -> bool:
     return any(isinstance(text, str) and _asks_opposite(text[:500].casefold()) for text in wordings)
 
 
+@lru_cache(maxsize=1_024)
 def _asks_opposite(text: str) -> bool:
     return _may_match(text, _IN_TURNED) and _TURNED.search(_without_asides(text)) is not None
 

@@ -447,17 +447,16 @@ class _Body:
 
     def _shared(self, webhook: Webhook, source: str, origin: str, record: RawRecord, within: str | None) -> Attributes:
         """What the events of a notification have in common; their ids begin with its id."""
-        id_, spoilt = webhook.id, self.spoilt
+        id_, spoilt, reading = webhook.id, self.spoilt, self.boundary.readings[origin]
         if id_ is not None and not 0 < len(id_) <= MAX_ID:
             id_, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
-        return Attributes(
-            kind="",
-            data=None,
+        return Attributes.of(
+            reading,
             time=webhook.time,
             id=own_id(id_, record) if within is None else f"{own_id(id_, record)}|{within}",
             source=source,
             subject=webhook.subject,
-            link=None if webhook.link is None else link_of(*webhook.link, self.boundary.readings[origin]),
+            link=None if webhook.link is None else link_of(*webhook.link, reading),
             account=webhook.account,
             timezone=webhook.timezone,
             traceparent=trace_of(webhook.traceparent, record) if record.headers or webhook.traceparent else None,
@@ -489,6 +488,8 @@ def _is_nearly_ours(body: dict[str, Any]) -> bool:
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
     """The same id twice in one body is the same event sent twice, if it is about the same person; a stop is its own."""
+    if len({event.id for event in events}) == len(events):
+        return tuple(events)
     found: dict[tuple[str, str, Link | None, str], Event] = {}
     for event in events:
         found.setdefault((event.id, event.subject, event.link, stop_type(event)), event)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, Self, TypeAlias
 
 import msgspec
 
@@ -37,11 +38,13 @@ from referral_stream.core.events import (
     Linked,
     ProfileChanged,
     ReferralGiven,
+    ReferralStatusChanged,
     is_favourable,
     is_operators,
 )
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, EARLIEST, LATEST, MINUTE, parse_instant
+from referral_stream.core.links import REFERRAL
 from referral_stream.core.opportunity import NO_THEME
 
 CLOCK_TOLERANCE = 5 * MINUTE
@@ -66,7 +69,9 @@ EventTime: TypeAlias = tuple[int, tuple[str, ...]]
 class Attributes(msgspec.Struct, gc=False):
     """What a CloudEvent or a vendor's webhook says about one event of a known type; None where it says nothing.
 
-    ``spoilt``: what is wrong around the body; what speaks for asking is refused for it, what protects is not.
+    The events of one webhook have all but ``kind``, ``data``, ``time`` and ``id`` in common, and share one of these.
+    ``lost``: the flags of what could not be used; ``misnamed``: whether that was the customer. ``spoilt``: what is
+    wrong around the body; what speaks for asking is refused for it, what protects is not.
     """
 
     kind: str
@@ -74,15 +79,54 @@ class Attributes(msgspec.Struct, gc=False):
     time: Any
     id: str
     source: str
-    subject: Any
-    account: Any
-    timezone: Any
+    subject: str | None
+    account: str | None
+    timezone: str | None
     traceparent: str | None
     historical: bool
-    link: Link | None = None
-    origin: str = CLOUD_EVENTS
-    spoilt: Refused | None = None
-    flags: tuple[str, ...] = ()
+    link: Link | None
+    origin: str
+    spoilt: Refused | None
+    flags: tuple[str, ...]
+    lost: tuple[str, ...] = ()
+    misnamed: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        reading: Reading,
+        *,
+        time: Any,
+        id: str,
+        source: str,
+        subject: Any,
+        account: Any,
+        timezone: Any,
+        traceparent: str | None,
+        historical: bool,
+        link: Link | None,
+        spoilt: Refused | None,
+        flags: tuple[str, ...],
+        kind: str = "",
+        data: Any = None,
+        origin: str = CLOUD_EVENTS,
+    ) -> Self:
+        """What was said, as far as it can be used; ``link`` is in its one spelling already."""
+        customer = named(subject, reading.placeholders)
+        given = cls(
+            kind, data, time, id, source, customer, None, None, traceparent, historical, link, origin, spoilt, flags
+        )
+        given.misnamed = customer is None and subject is not None and subject != ""
+        if timezone is not None:
+            if type(timezone) is str and zones.is_zone(timezone):
+                given.timezone = timezone
+            else:
+                given.lost = ("timezone_invalid",)
+        if account is not None:
+            given.account = named(account, reading.placeholders)
+            if given.account is None:
+                given.lost = (*given.lost, DROPPED)
+        return given
 
 
 def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
@@ -90,36 +134,39 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
     read = _body(given, reading)
     if isinstance(read, Refused):
         return read
-    body, flags = read.body, _flagged(given.flags, DROPPED) if read.dropped else given.flags
-    favourable = is_favourable(body)
+    body, flags = read.body, given.flags
+    kind, favourable = body.type, is_favourable(body)  # a trouble whose object is unknown is a complaint
     when = event_time(given.time, record, now, favourable=favourable)
     if isinstance(when, Refused):
         return when
-    flags = when[1] + flags
-    subject, link = _who(given, body, reading)
-    if subject is None and link is None:
-        return _nobody(given, favourable=favourable)
-    timezone = given.timezone
-    if timezone is not None and not (type(timezone) is str and zones.is_zone(timezone)):
-        timezone, flags = None, _flagged(flags, "timezone_invalid")
-    account = given.account
-    if account is not None:
-        account = named(account, reading.placeholders)
-        flags = _flagged(flags, DROPPED) if account is None else flags
-    body, flags = _corrected(body, flags)
+    if read.dropped:
+        flags = _flagged(flags, DROPPED)
+    instant, clock_flags = when
+    flags = clock_flags + flags
+    subject, link = given.subject, None
+    if kind in WITHOUT_SUBJECT:
+        subject = ""
+    elif subject is None:
+        subject, link = "", given.link or _referral_of(body, reading)
+        if link is None:
+            return _nobody(given, favourable=favourable)
+    for flag in given.lost:
+        flags = _flagged(flags, flag)
+    if kind in _CORRECTIONS:
+        body, flags = _corrected(body, flags)
     return Event(
         id=given.id,
         source=given.source,
-        type=body.type,  # a trouble whose object is unknown is a complaint
-        subject=subject or "",
-        time=when[0],
+        type=kind,
+        subject=subject,
+        time=instant,
         data=body,
-        account=account,
-        timezone=timezone,
+        account=given.account,
+        timezone=given.timezone,
         traceparent=given.traceparent,
         historical=given.historical,
         flags=flags,
-        link=None if subject is not None else link,
+        link=link,
         origin=given.origin,
     )
 
@@ -133,18 +180,40 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
         if isinstance(prepared, Refused):
             return spoilt or prepared
         data, dropped = prepared
+    if kind in _NAMING:  # neither speaks for asking
+        return _naming(kind, data, reading.placeholders)
     found = read_body(kind, data, given.id)
     if isinstance(found, Refused):
-        return Refused("unusable_id", found.detail) if kind in _NAMING else spoilt or found
-    body = found.body
-    if spoilt is not None and is_favourable(body):
+        return spoilt or found
+    if spoilt is not None and is_favourable(found.body):
         return spoilt
-    if kind in _NAMING:
-        if type(body) is Linked and _bad_link(Link(body.kind, body.value), reading):
-            return Refused("unusable_id", "value: names nothing")
-        if type(body) is Aliased and is_placeholder(body.alias, reading.placeholders):
-            return Refused("unusable_id", "alias: names nobody")
-    return BodyRead(body, dropped=True) if dropped else found
+    return BodyRead(found.body, dropped=True) if dropped else found
+
+
+def _naming(kind: str, data: dict[str, Any], placeholders: frozenset[str]) -> BodyRead | Refused:
+    """A body that says what is one person's. All of a customer's payloads say the same of the customer."""
+    if kind == LINKED and len(data) == 2:  # noqa: PLR2004 (its two fields)
+        named_as, value = data.get("kind"), data.get("value")
+        if type(named_as) is str and type(value) is str:
+            return _said_again(named_as, value, placeholders)
+    return _naming_body(kind, data, placeholders)
+
+
+@lru_cache(maxsize=8_192)
+def _said_again(kind: str, value: str, placeholders: frozenset[str]) -> BodyRead | Refused:
+    return _naming_body(LINKED, {"kind": kind, "value": value}, placeholders)
+
+
+def _naming_body(kind: str, data: dict[str, Any], placeholders: frozenset[str]) -> BodyRead | Refused:
+    found = read_body(kind, data, "")
+    if isinstance(found, Refused):
+        return Refused("unusable_id", found.detail)
+    body = found.body
+    if type(body) is Linked and _bad_link(Link(body.kind, body.value), placeholders):
+        return Refused("unusable_id", "value: names nothing")
+    if type(body) is Aliased and is_placeholder(body.alias, placeholders):
+        return Refused("unusable_id", "alias: names nobody")
+    return found
 
 
 def _prepared(kind: str, data: dict[str, Any], reading: Reading) -> tuple[dict[str, Any], bool] | Refused:
@@ -181,8 +250,7 @@ _NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
     """The body without words and names, and the flags that say what was left out."""
-    correct = _CORRECTIONS.get(body.type)
-    if correct is None or not (corrected := correct(body)):
+    if not (corrected := _CORRECTIONS[body.type](body)):
         return body, flags
     # Validated once more: that costs less than a copy of the body.
     kept = body.model_dump(exclude=set(corrected), exclude_unset=True)
@@ -194,34 +262,29 @@ def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...
     return made, flags
 
 
-def _who(given: Attributes, body: Data, reading: Reading) -> tuple[str | None, Link | None]:
-    """The customer, and what else says who is meant; no id counts that stands for nobody."""
-    kind = body.type
-    if kind in WITHOUT_SUBJECT:
-        return "", None
-    subject = named(given.subject, reading.placeholders)
-    link = given.link
-    if subject is None and link is None and kind == "referral.status_changed":
-        link = Link("referral", body.referral_id)  # type: ignore[attr-defined]  # the type says which body it is
-    return subject, None if link is None or _bad_link(link, reading) else link
+def _referral_of(body: Data, reading: Reading) -> Link | None:
+    """Whose an event without a customer is, if it is about a referral."""
+    if not isinstance(body, ReferralStatusChanged):
+        return None
+    link = Link(REFERRAL, body.referral_id)
+    return None if _bad_link(link, reading.placeholders) else link
 
 
 def _nobody(given: Attributes, *, favourable: bool) -> Refused | Skipped:
-    is_absent = given.subject is None or given.subject == ""
     if not favourable:
-        return Refused("unusable_id", f"{given.kind} names no customer" + ("" if is_absent else " by a usable id"))
-    return Skipped("no_customer" if is_absent else "unusable_id", given.kind)
+        return Refused("unusable_id", f"{given.kind} names no customer" + (" by a usable id" if given.misnamed else ""))
+    return Skipped("unusable_id" if given.misnamed else "no_customer", given.kind)
 
 
 EMAIL: Final = "email"
 """The kind of a link whose value is the HMAC of an address."""
 
 
-def _bad_link(link: Link, reading: Reading) -> bool:
+def _bad_link(link: Link, placeholders: frozenset[str]) -> bool:
     """Whether a link, its value normalised, names nothing."""
     if link.kind == EMAIL:
         return hmac_in(link.value) is None
-    return "@" in link.value or is_placeholder(link.value, reading.placeholders)
+    return "@" in link.value or is_placeholder(link.value, placeholders)
 
 
 def link_of(kind: Any, value: Any, reading: Reading) -> Link | None:
@@ -230,7 +293,7 @@ def link_of(kind: Any, value: Any, reading: Reading) -> Link | None:
     if text is None or type(kind) is not str or not _LINK_KIND(kind):
         return None
     link = Link(kind, text)
-    return None if _bad_link(link, reading) else link
+    return None if _bad_link(link, reading.placeholders) else link
 
 
 def hashed_address(value: Any, reading: Reading) -> str | None:

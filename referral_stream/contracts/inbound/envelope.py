@@ -70,7 +70,8 @@ def cloud_attributes(
         else:
             data = current
     link, time, traceparent = get("link"), get("time"), get("traceparent")
-    return Attributes(
+    return Attributes.of(
+        reading,
         kind=kind,
         data=data,
         time=time if type(time) is str else _no_text(time),
