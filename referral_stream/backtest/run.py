@@ -37,6 +37,9 @@ from referral_stream.replay.sorting import MEMORY_BYTES
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.runtime.gc_tuning import spare_values
 
+TOGETHER: Final = 8
+"""Policies of a search that are replayed in one go: a shard is read, and policy A replayed, once for all of them."""
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -196,14 +199,16 @@ def search(
         job = _Job(boundary, policies, _name(log), Path(temporary), skip_bad)
         with _pool(job, cores) as pool:
             found, blocks = read_log(log, job, pool, sort=sort, partial=partial, progress=reading)
+            groups = [range(1, len(policies))[at : at + TOGETHER] for at in range(0, len(tried), TOGETHER)]
             tasks = [
-                _Part(shard, blocks.blocks, found.first, found.last, found.ours, against)
+                _Part(shard, blocks.blocks, found.first, found.last, found.ours, tuple(group))
                 for shard in range(blocks.shards)
-                for against in range(1, len(policies))
+                for group in groups
             ]
             sums = [Totals() for _ in tried]
             for done, (part, each) in enumerate(zip(tasks, pool.in_order(_search_shard, tasks), strict=True), 1):
-                sums[part.against - 1].add(each)
+                for against, sum_ in zip(part.against, each, strict=True):
+                    sums[against - 1].add(sum_)
                 if replaying is not None:
                     replaying(done, len(tasks))
     of_a = sums[0] if sums else Totals()
@@ -219,14 +224,14 @@ def search(
 
 
 class _Part(NamedTuple):
-    """A shard, under policy A and the policy at the place ``against``."""
+    """A shard, under policy A and the policies at the places ``against``."""
 
     shard: int
     blocks: int
     first: int
     last: int
     by_time: bool
-    against: int = 1
+    against: tuple[int, ...] = (1,)
     keep: bool = False
 
 
@@ -313,14 +318,16 @@ def _deal(task: tuple[int, Sequence[int], int]) -> None:
 def _lived_in(part: _Part) -> list[tuple[FactReplay, Fates]]:
     job = _told()
     instants = shards.arrivals(job.folder, part.blocks, part.shard, by_time=part.by_time, memory_bytes=MEMORY_BYTES)
-    return lived((job.policies[0], job.policies[part.against]), instants)
+    return lived([job.policies[place] for place in (0, *part.against)], instants)
 
 
-def _search_shard(part: _Part) -> Totals:
-    (_, of_a), (_, of_b) = _lived_in(part)
-    found = totals(compare(of_a.all(), of_b.all()), part.last)
-    found.listed, found.examples = [], {}
-    return found
+def _search_shard(part: _Part) -> list[Totals]:
+    (_, of_a), *others = _lived_in(part)
+    mine = of_a.all()
+    sums = [totals(compare(mine, of_b.all()), part.last) for _, of_b in others]
+    for each in sums:
+        each.listed, each.examples = [], {}
+    return sums
 
 
 def _compare_shard(part: _Part) -> _ShardFound:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.backtest.run import backtest, search
+from referral_stream.backtest.run import TOGETHER, backtest, search
 from referral_stream.backtest.search import MOST_POINTS, SearchPoint, SearchProblem, front, parse_search
-from referral_stream.core.policy import CapLimits, Policy
 from tests.backtest.naive import written
 from tests.backtest.test_run import A, lived
 from tests.replay.logs import BOUNDARY
@@ -84,8 +83,12 @@ def test_chosen_is_the_most_asks_with_no_more_regrets_than_a(
 
 def test_each_point_is_what_a_backtest_of_its_policy_finds(tmp_path: Path) -> None:
     log = written(tmp_path / "log", lived(customers=8, days=120))
-    wanted = parse_search(b'[numbers]\n"caps.customer_days" = [20, 90]', A)
+    days = [20, *range(30, 30 + TOGETHER), 90]  # more than are replayed in one go
+    wanted = parse_search(f'[numbers]\n"caps.customer_days" = {days}'.encode(), A)
     _, found = search(log, A, wanted.tried, BOUNDARY)
-    sums = backtest(log, A, Policy(holdout=A.holdout, caps=CapLimits(customer_days=20)), BOUNDARY).totals
-    assert (found.points[0].asks, found.points[0].gained) == (sums.asked["b"], sums.kinds.get("gained", 0))
-    assert found.points[1].asks == found.a.asks == sums.asked["a"]
+    assert len(found.points) == len(days)
+    for place in (0, TOGETHER - 1, TOGETHER, -1):
+        point, sums = found.points[place], backtest(log, A, wanted.tried[place].policy, BOUNDARY).totals
+        assert (point.asks, point.regrets) == (sums.asked["b"], sums.regrets.get("b", 0))
+        assert [point.gained, point.lost, point.moved] == [sums.kinds.get(k, 0) for k in ("gained", "lost", "moved")]
+    assert found.points[-1].asks == found.a.asks
