@@ -579,7 +579,7 @@ def test_an_event_that_does_not_say_its_mode_is_of_its_resources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "scale"), [("smiley", 5), ("five_star", 5), ("thumbs", 1), ("ces", None), ("enps", None), ("pmf", None)]
+    ("kind", "scale"), [("smiley", 5), ("five_star", 5), ("thumbs", 1), ("enps", None), ("pmf", None)]
 )
 def test_delighteds_other_surveys(kind: str, scale: int | None) -> None:
     body = {"id": "1", "person": {"id": 7, "email": "ana@customer.example"}, "score": 1, "survey_type": kind}

@@ -20,7 +20,8 @@ from tests.rules import rule
         {"email_consent": "Revoked"}, {"consent": "DENIED"}, {"marketing_consent": " withdrawn "},
         {"gdpr_consent_status": "declined"}, {"email": {"marketing": {"can_receive_email_marketing": False}}},
         {"consent": {"email": "denied", "sms": "granted"}}, {"emailConsent": {"status": "DENIED"}},
-        {"consents": {"email": {"granted": False}}}, {"accepts_marketing": "off"},
+        {"consents": {"email": {"granted": False}}}, {"accepts_marketing": "off"}, {"phone_opt_in": False},
+        {"email_sms_opt_in": False},
     ],
 )  # fmt: skip
 def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
@@ -37,6 +38,7 @@ def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
         {"Advertising": False}, {"analytics_consent": "denied"}, {"consent": "granted"}, {"order_status": "declined"},
         {"consent": {"ad_storage": "denied"}}, {"consent": {"sms": "denied", "phone": False}},
         {"sms_consent": {"status": "denied"}}, {"consent": {"email": "granted"}}, {"consent": {"email": None}},
+        {"sms_opt_in": False}, {"push_opt_in": "no"}, {"no_contact_since": 3}, {"status": "do not disturb"},
     ],
 )  # fmt: skip
 def test_what_nobody_refused_is_no_opt_out(record: dict[str, Any]) -> None:

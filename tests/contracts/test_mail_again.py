@@ -99,6 +99,7 @@ def reader(status: str, **more: Any) -> dict[str, Any]:
         (reader("SUBSCRIBED", groups=[{"name": "News", "status": "SUBSCRIBED"}]), False),
         ({"consent": {"categoryPreferences": {"Promotional Emails": False, "Functional": True}}}, True),
         ({"consent": {"categoryPreferences": {"Newsletter": "false"}}}, True),
+        ({"consent": {"categoryPreferences": {"Email": False}}}, True),
         ({"consent": {"categoryPreferences": {"Marketing": False, "Advertising": False}}}, False),
         ({"consent": {"categoryPreferences": {}}}, False), ({"consent": None}, False),
         ({"consentManagement": {"deniedConsentIds": ["email_marketing", 7, None]}}, True),
@@ -353,7 +354,8 @@ def test_of_a_survey_that_was_left_only_what_speaks_against_asking_counts(event:
     [
         ("emailUnSubscribe", True), ("Email Complained", True), ("marked_as_junk", True), ("Do Not Email", True),
         ("consent_withdrawn", True), ("Account Deletion Requested", True), ("gdpr-delete-request", True),
-        ("Request Data Erasure", True), ("User Deleted", False), ("Request Deleted", False),
+        ("Request Data Erasure", True), ("Message Complained", True), ("Delete My Data", True), ("Delete me", True),
+        ("Delete My Project", False), ("User Deleted", False), ("Request Deleted", False),
         ("Project Delete Requested", False), ("Consent Given", False),
     ],
 )  # fmt: skip

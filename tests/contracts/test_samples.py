@@ -158,7 +158,9 @@ NAMES: dict[str, Iterable[str]] = {
     "amplitude": {*amplitude._USERS, *amplitude._COHORT},
     "mixpanel": {*mixpanel.ACTIONS},
     "rudderstack": {"identify", "merge"},
-    "satismeter": {*satismeter._EVENTS, *satismeter._CATEGORIES, *compared(satismeter._is_loyalty)},
+    "satismeter": {
+        *satismeter._EVENTS, *satismeter._CATEGORIES, *satismeter._SATISFACTION, *compared(satismeter._answered),
+    },
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._CATEGORIES,

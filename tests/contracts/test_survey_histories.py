@@ -163,7 +163,7 @@ VENDORS: dict[str, Histories] = {
         praise=wootric(9),
         trouble=wootric(1),
         opt_outs=(wootric(9, end_user_properties={"unsubscribed": "true"}), wootric(9, event="unsubscribed")),
-        nothing=(wootric(10, "CSAT"), wootric(1, "CES"), wootric(1, "")),
+        nothing=(wootric(10, "CSAT"), wootric(2, "CES"), wootric(1, "")),
     ),
 }
 

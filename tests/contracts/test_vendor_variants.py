@@ -15,7 +15,7 @@ from referral_stream.contracts.addresses import address_hmacs, email_hmac, norma
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping.parsing import build_mappings
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused
-from tests.contracts.building import KEY, NOW, cloud_event, instant, read, taught
+from tests.contracts.building import KEY, NOW, cloud_event, facts, instant, read, sample, taught
 from tests.rules import rule
 
 WHEN = "2026-06-16T07:00:00Z"
@@ -321,6 +321,29 @@ def test_an_object_that_the_vendor_puts_in_the_place_of_its_id_stands_for_it(pay
 def test_a_placeholder_is_linked_to_nobody_and_spoils_nothing(payload: Any) -> None:
     assert taught(payload) == []
     assert "refused" not in " ".join(told(read(payload)))
+
+
+@rule("I2.7")
+@pytest.mark.parametrize(
+    ("vendor", "path", "also", "kind"),
+    [
+        ("typeform.form_response", "form_response.hidden", {"customer_id": "c1", "user_id": "u1"}, "user_id"),
+        ("survicate.question_answered", "event.questionAnswered.respondent.attributes",
+         {"user_id": "c1", "customer_id": "u1"}, "customer_id"),
+        ("customerio.email_spammed", "data", {"customer_id": "u1", "identifiers": {"id": "c1"}}, "customer_id"),
+        ("sendgrid.spamreport", "", {"customer_id": "c1", "user_id": "u1"}, "user_id"),
+        ("asknicely.answer.of_a_known_template", "person", {"customer_id_c": "c1", "user_id_c": "u1"}, "user_id_c"),
+    ],
+)  # fmt: skip
+def test_an_id_at_another_of_the_customers_paths_is_linked(vendor: str, path: str, also: Any, kind: str) -> None:
+    given = Boundary(email_key=KEY, questions={"asknicely": {"Default": "nps"}})
+    payload = sample(vendor)
+    inner = payload[0] if isinstance(payload, list) else payload
+    for name in path.split(".") if path else ():
+        inner = inner[name]
+    inner.update(also)
+    assert {event.subject for event in facts(payload, given)} == {"c1"}
+    assert (kind, "u1") in taught(payload, given)
 
 
 TWO = {"contacts": [{"type": "contact", "id": "ic-ana"}, {"type": "contact", "id": "ic-bea", "external_id": "bea"}]}
@@ -636,7 +659,8 @@ def test_a_bad_rating_of_an_unknown_ticket_is_kept(payload: Any, expected: str |
             ("accepts_marketing", False), ("marketing_consent", "no"), ("emailOptIn", 0), ("email_opt_in", "0"),
             ("tags", ["vip", "unsubscribed"]), ("tags", "DNC"), ("email_status", "complained"), ("complained", True),
             ("suppressions", ["email"]), ("email_marketing_consent", {"state": "unsubscribed"}),
-            ("custom", [{"name": "Opted out", "value": True}]),
+            ("custom", [{"name": "Opted out", "value": True}]), ("no_marketing", True), ("tags", ["No-Email"]),
+            ("tags", ["vip", "do_not_email"]), ("label", "DoNotContact"),
         ]),
         posthog("pageview", {"$set": {"email_permission": False}}),
         dittofeed({"subscriptionChange": "Unsubscribe"}), dittofeed({"action": "UNSUBSCRIBED"}),

@@ -20,12 +20,14 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
 )
 from referral_stream.contracts.adapters.states import with_opt_out
-from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
+from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured, displeased
 from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
-_TYPES = {"nps": NPS, "5star": Scale("csat", 5), "csat": Scale("csat")}
+_TYPES = {"nps": NPS, "5star": Scale("csat", 5), "csat": Scale("csat"), "ces": Scale("csat")}
 """Type of question → its scale; CSAT is asked on several, so its maximum is the deployment's to say."""
+_UNKNOWN = (Scale("csat"),)
+"""Until it does, only the lowest answer says something."""
 
 
 def recognises(payload: Payload) -> bool:
@@ -53,10 +55,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _answered(payload: Payload, reading: Reading) -> Facts:
     template = text_at(payload, "question.survey_template")
+    scale, score = _scale(payload, template, reading), at(payload, "question.score")
     filled = Response(id_at(payload, "question.id"))
-    filled.add(
-        template, _scale(payload, template, reading), at(payload, "question.score"), at(payload, "question.comment")
-    )
+    if scale in _UNKNOWN:
+        return displeased(score, filled.id)
+    filled.add(template, scale, score, at(payload, "question.comment"))
     return filled.facts()
 
 
@@ -67,7 +70,7 @@ def _scale(payload: Payload, template: str | None, reading: Reading) -> Scale:
         return said or IGNORE
     own = _TYPES.get(kind.casefold(), IGNORE)
     if said is None:
-        return own if own == NPS or own.maximum else IGNORE
+        return own
     return said if said.kind == own.kind else IGNORE
 
 

@@ -46,6 +46,7 @@ _CUSTOMERS = (
     "content.credit_note.customer_id",
     "content.dispute.customer_id",
     "content.omnichannel_subscription.customer_id",
+    "content.omnichannel_one_time_order.customer_id",
 )
 """Where a resource names its customer: of one event all name the same one."""
 _TEST_SITE = re.compile("(?:ev|txn)___test__")
@@ -192,6 +193,7 @@ _DISPUTE = by_state(
 _REVERSAL = by_state(
     path("content.transaction.type"),
     {
+        "payment": by_state(path("content.transaction.status"), {"failure": _failure}),
         "payment_reversal": row("dispute.closed", "charge_id", "content.transaction.id", won=False),
         "refund": by_state(path("content.transaction.status"), {"failure": nothing, "voided": nothing}, _REFUNDED),
     },
@@ -235,6 +237,12 @@ _IN_STORE = by_state(
     },
 )
 """A subscription of an app store as it is now; what is owed goes by its own id."""
+
+
+def _refunded_by_store(what: str) -> BillingRow:
+    refunded = row("charge.refunded", "charge_id", f"content.{what}.id")
+    reasons = ("refunded_due_to_app_issue", "refunded_for_other_reason", "merchant_revoked")
+    return by_state(path(f"content.{what}.cancellation_reason"), dict.fromkeys(reasons, refunded))
 
 
 def _stays_in_store(payload: Payload) -> Facts:
@@ -291,6 +299,8 @@ _EVENTS: dict[str, BillingRow] = {
     "transaction_updated": _REVERSAL,
     "credit_note_created": _credited,
     "credit_note_created_with_backdating": _credited,
+    "omnichannel_one_time_order_item_cancelled": _refunded_by_store("omnichannel_one_time_order_item"),
+    "omnichannel_subscription_item_cancelled": rows(_IN_STORE, _refunded_by_store("omnichannel_subscription_item")),
     "omnichannel_subscription_item_cancellation_scheduled": _ITEM_SCHEDULED,
     "omnichannel_subscription_item_pause_scheduled": _ITEM_SCHEDULED,
     "omnichannel_subscription_item_scheduled_cancellation_removed": _stays_in_store,

@@ -43,6 +43,7 @@ _MAIL = "email"
 _METRICS: dict[str, Meaning] = {
     "unsubscribed": LEFT,
     "spammed": COMPLAINED,
+    "complained": COMPLAINED,
     "bounced": BOUNCED,
     "dropped": BOUNCED,  # it was addressed to somebody whom Customer.io must not write to
     "opened": OPENED,

@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
 )
 from referral_stream.contracts.adapters.states import with_opt_out
-from referral_stream.contracts.adapters.surveys import score_of
+from referral_stream.contracts.adapters.surveys import displeased, score_of
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -78,7 +78,9 @@ def _answered(response: Payload) -> Facts:
         return (Fact("nps.responded", data),)
     if survey in _SATISFACTION:
         return (Fact("csat.responded", data | {"scale_max": _SATISFACTION[survey]}),)
-    return ()  # effort, employees, product-market fit: neither loyalty nor satisfaction
+    if survey == "ces":
+        return displeased(score, data["response_id"])  # both of its scales begin with the worst
+    return ()  # employees, product-market fit: neither loyalty nor satisfaction
 
 
 ADAPTER = Adapter(

@@ -31,7 +31,16 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import is_true, opted_out
-from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured, score_of
+from referral_stream.contracts.adapters.surveys import (
+    COMMENT,
+    IGNORE,
+    LOWEST,
+    NPS,
+    Response,
+    configured,
+    displeased,
+    score_of,
+)
 from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -218,7 +227,7 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
             return _last_nps(score, payload)
         case _ if name in _RATINGS:
             when = time_at(payload, "occurredAt", f"properties.{name.replace('rating', 'date')}")
-            return tuple(replace(fact, time=when) for fact in _displeased(value))
+            return tuple(replace(fact, time=when) for fact in displeased(value))
         case _:
             return opted_out({name: value})
 
@@ -229,8 +238,6 @@ _RATINGS = frozenset({
     "hs_last_csat_rating",
 })  # fmt: skip
 """The last answer to a survey whose scale is the team's own."""
-_LOWEST = (0, 1)
-"""Where every scale begins."""
 
 
 def _last_nps(score: int, payload: Payload) -> Facts:
@@ -247,12 +254,6 @@ def _last_nps(score: int, payload: Payload) -> Facts:
 
 
 _ANSWERED = "hs_feedback_last_survey_date"
-
-
-def _displeased(value: Any, reference: str | None = None) -> Facts:
-    """The lowest answer is a bad one on every scale; of any other, only the scale says what it means."""
-    named = {} if reference is None else {"reference": reference}
-    return (Fact("frustration.shown", named),) if score_of(value) in _LOWEST else ()
 
 
 _UNDELIVERABLE = (
@@ -329,7 +330,7 @@ def _ticket_property(payload: Payload) -> Facts:
             return (Fact("ticket.reopened", ticket),)
         case str(name) if name in _NPS and (score := whole_number(value)) is not None:
             return tuple(fact for fact in _last_nps(score, payload) if not _is_good_news(fact))
-        case str(name) if name in _RATINGS and _displeased(value):
+        case str(name) if name in _RATINGS and displeased(value):
             return (Fact("ticket.rated", ticket | {"rating": "negative"}),)
         case "hs_ticket_priority" if isinstance(value, str) and (priority := value.casefold()) in _PRIORITIES:
             named = {"priority": "normal" if priority == "medium" else priority}
@@ -428,7 +429,7 @@ def _submitted(payload: Payload, values: Payload, reading: Reading) -> Facts:
     if (facts := response.facts()) or scale is not by_type:
         return facts
     is_bad = str(values.get("hs_response_group")).casefold() in _BAD_GROUPS
-    return _displeased(_LOWEST[0] if is_bad else score, response.id)
+    return displeased(LOWEST[0] if is_bad else score, response.id)
 
 
 _BAD_GROUPS = frozenset({"detractor", "unhappy", "difficult", "dissatisfied", "unsatisfied", "negative"})

@@ -65,6 +65,11 @@ def about_whom(
     """
     subject = reading.customer(payload)
     links = links_of(reading, named)
+    if subject is not None and len(reading.customer_paths) > 1:
+        known = {link.value for link in links}
+        links += tuple(
+            [link for link in links_of(reading, reading.other_customers(payload, subject)) if link.value not in known]
+        )
     if subject is None:
         kept = tuple([fact for fact in facts if fact.type not in _OF_SOMEBODY_KNOWN])
         webhook = Webhook(

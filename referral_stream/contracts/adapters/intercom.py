@@ -32,7 +32,14 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out, tagged
-from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty, is_satisfaction
+from referral_stream.contracts.adapters.surveys import (
+    NPS,
+    Response,
+    configured,
+    displeased,
+    is_loyalty,
+    is_satisfaction,
+)
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -399,28 +406,29 @@ def _reached(notice: Notice, reading: Reading) -> Facts:
         case "unsubscribe":
             return _LEFT
         case "answer":
-            return _answered(stat, notice, reading)
+            return _answered(stat, [object_at(stat, "answer") or object_at(notice.item, "answer") or stat], reading)
+        case "completion":
+            return _answered(stat, list_at(stat, "answers") or list_at(notice.item, "answers"), reading)
         case str(other):
             return unlisted(other)
         case _:
             return ()
 
 
-def _answered(stat: Payload, notice: Notice, reading: Reading) -> Facts:
-    """One answer of a survey, on the scale that the deployment gives its question, or that the question names."""
-    answer = object_at(stat, "answer") or object_at(notice.item, "answer") or stat
-    question = id_at(answer, "question_id")
-    scale = configured(reading.questions, question) or (NPS if is_loyalty(answer.get("question_text")) else None)
+def _answered(stat: Payload, answers: Sequence[Any], reading: Reading) -> Facts:
+    """Answers of a survey, on the scale that the deployment gives each question, or that the question names."""
     response = Response(id_at(stat, "receipt_id", "id"))
-    if scale is not None:
-        response.add(question, scale, answer.get("response"))
-    elif is_satisfaction(answer.get("question_text")) and whole_number(answer.get("response")) in _LOWEST:
-        return (Fact("frustration.shown", {}),)
-    return response.facts()
-
-
-_LOWEST = (0, 1)
-"""Where every scale of satisfaction begins."""
+    bad: Facts = ()
+    for answer in answers:
+        if not isinstance(answer, dict):
+            continue
+        question, said = id_at(answer, "question_id"), answer.get("response")
+        scale = configured(reading.questions, question) or (NPS if is_loyalty(answer.get("question_text")) else None)
+        if scale is not None:
+            response.add(question, scale, said)
+        elif is_satisfaction(answer.get("question_text")):
+            bad = bad or displeased(said)
+    return response.facts() + bad
 
 
 _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {

@@ -165,6 +165,8 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
             return asked_by_survey("posthog")
         case "survey dismissed" | "survey abandoned":  # with the answers that were given until then
             return unsent(_answered(payload, properties, reading))
+        case "$workflows_email_blocked":  # so it calls what its providers report as spam
+            return (Fact("customer.suppressed", {"reason": "spam_report"}),)
         case _ if event.startswith("$"):
             return unlisted(event)
         case _:

@@ -57,12 +57,12 @@ def _says_so(name: str) -> bool:
 _LEFT: Facts = (Fact("customer.suppressed", {"reason": REASON}, guessed=True),)
 _NAMES_OF_LEAVING = frozenset({
     "email complained", "complained", "email marked as junk", "marked as junk", "do not email", "consent revoked",
-    "consent withdrawn", "emailunsubscribe",
+    "consent withdrawn", "emailunsubscribe", "message complained",
 })  # fmt: skip
 """In no form that the words of an opt-out have; the last is how Iterable writes ``emailUnSubscribe``."""
 _ERASE = frozenset({"delete", "deletion", "erase", "erasure"})
 _ERASED = frozenset({"account", "data", "gdpr", "me", "personal", "privacy", "profile", "user"})
-_ASKED = frozenset({"request", "requested", "requests"})
+_ASKED = frozenset({"me", "my", "request", "requested", "requests"})
 
 
 def by_people(facts: Facts, *agents: Any, about: tuple[Any, ...] = ()) -> Facts:
@@ -111,7 +111,7 @@ def readers(facts: Facts, properties: Any) -> list[tuple[str, Any]]:
     return found if any(fact.type in LEAVING for fact in facts) or opted_out({"record": properties}) else []
 
 
-_READERS = ("email", "email_address", "emailAddress", "Email", "$email", "recipient")
+_READERS = ("email", "email_address", "emailAddress", "Email", "$email", "$email_to", "recipient")
 
 
 def used(name: str) -> Facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
@@ -49,6 +49,13 @@ class Reading:
             if found is not None and (customer := named(found, self.placeholders)) is not None:
                 return customer
         return None
+
+    def other_customers(self, payload: Payload, chosen: str) -> Iterator[tuple[str, str]]:
+        """What the other paths hold, as (kind of link, id); the kind is the last name of the path."""
+        for path in self.customer_paths:
+            found = at(payload, path)
+            if found is not None and (customer := named(found, self.placeholders)) not in (None, chosen):
+                yield link_kind(path), customer
 
     def email_hmac(self, address: Any) -> str | None:
         """What stands for an e-mail address; None for anything else."""
@@ -119,6 +126,20 @@ def at(payload: Any, path: str) -> Any:
         else:
             return None
     return payload
+
+
+@cache
+def link_kind(path: str) -> str:
+    """What an id at a path is called as a link: ``hidden.userId`` is a ``user_id``, ``customer.id`` a ``customer``."""
+    names = [name for name in _steps(path) if name != "id" and not name.isdecimal()]
+    snake = _CASED.sub("_", names[-1] if names else "customer").lower()
+    return _NO_KIND.sub("_", snake)[:MAX_KIND]
+
+
+_CASED = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NO_KIND = re.compile(r"[^a-z0-9_]")
+MAX_KIND = 32
+"""Characters of a link's kind (identity §4)."""
 
 
 @cache

@@ -47,8 +47,9 @@ _LINKS = {
 
 _SCHEDULED, _REVERTED = (row(f"cancellation.{what}", "subscription_id", "id") for what in ("scheduled", "reverted"))
 _ENDED, _STARTED = (row(f"subscription.{what}", "subscription_id", "id") for what in ("ended", "started"))
-_OWED = row("invoice.payment_failed", "invoice_id", "id")
+_OWED, _PAID = (row(f"invoice.{what}", "invoice_id", "id") for what in ("payment_failed", "paid"))
 _REFUNDED = row("charge.refunded", "charge_id", "id")
+_COMPLAINED = row("complaint.made", "reference", "id")
 
 _EVENTS: dict[str, BillingRow] = {
     "account.created": plain("customer.signed_up"),
@@ -68,20 +69,32 @@ _EVENTS: dict[str, BillingRow] = {
     "charge_invoice.past_due": _OWED,
     "charge_invoice.failed": _OWED,
     "charge_invoice.reopened": _OWED,
-    "charge_invoice.paid": row("invoice.paid", "invoice_id", "id"),
+    "charge_invoice.paid": _PAID,
     "invoice.past_due": _OWED,
     "dunning_event.created": _OWED,
     "payment.refunded": _REFUNDED,
     "payment.voided": _REFUNDED,
     "external_subscription.canceled": _SCHEDULED,
     "external_subscription.paused": _SCHEDULED,
+    "external_subscription.pause_schedule_changed": _SCHEDULED,
+    "external_subscription.reactivated": _REVERTED,
     "external_subscription.past_due": _OWED,
+    "external_subscription.failed_renewal": _OWED,
+    "external_subscription.failed_renewal_with_grace_period": _OWED,
+    "external_subscription.grace_period_expired": _OWED,
+    "external_subscription.recovered": rows(_STARTED, _PAID),
+    "external_subscription.renewed": rows(_STARTED, _PAID),
+    "external_subscription.resubscribed": rows(_STARTED, _REVERTED),
     "external_subscription.expired": _ENDED,
     "external_subscription.revoked": _ENDED,
-    "external_subscription.renewed": rows(_STARTED, row("invoice.paid", "invoice_id", "id")),
+    "external_subscription.refunded": _REFUNDED,
+    "external_subscription.voided": _REFUNDED,
+    "external_subscription.consumption_requested": _COMPLAINED,
+    "external_subscription.refund_declined": _COMPLAINED,
 }
 """Canceled is what will not renew, expired what has ended. A renewal is a new term, paid or not: it only shows that the
-subscription goes on. A new subscription may be a trial, or begin later, and says nothing.
+subscription goes on. A new subscription may be a trial, or begin later, and says nothing. A store asks about
+consumption when somebody wants their money back.
 """
 
 

@@ -1,7 +1,8 @@
 """SatisMeter: surveys that were answered or dismissed.
 
 A question says by its ``metric`` what it measures; in older webhooks the response's ``category`` (promoter, …) shows
-that its ``rating`` is NPS. Satisfaction is asked on several scales there, so ``questions`` names each question's. A
+that its ``rating`` is NPS. Satisfaction is asked on several scales there, so ``questions`` names each question's; until
+then only the lowest counts. A
 survey that was closed before its end counts only what speaks against asking; one that was closed without an answer was
 put to somebody a moment ago.
 """
@@ -29,6 +30,7 @@ from referral_stream.contracts.adapters.surveys import (
     Response,
     asked_by_survey,
     configured,
+    displeased,
     is_turned_round,
     unsent,
 )
@@ -38,6 +40,9 @@ from referral_stream.contracts.outcomes import Skipped, Webhook
 _EVENTS = ("completed", "dismissed")
 _NO_ID = "no response"
 """What it calls somebody whom the site did not name: else all of them would be one customer."""
+_NOTHING: Facts = ()
+_SATISFACTION = frozenset({"csat", "ces"})
+"""Metrics that are asked on several scales."""
 _CATEGORIES = frozenset({"promoter", "passive", "detractor"})
 
 
@@ -84,11 +89,11 @@ def _is_whole(event: str, response: Payload) -> bool:
 def _answered(response: Payload, reading: Reading) -> Facts:
     filled = Response(id_at(response, "id"))
     answers = list_at(response, "answers")
-    is_named = False
+    is_named, bad = False, _NOTHING
     for answer in answers:
         if not isinstance(answer, dict):
             continue
-        is_loyalty = _is_loyalty(answer)
+        is_loyalty = _metric(answer) == "nps"
         is_named = is_named or is_loyalty
         question = id_at(answer, "id") if reading.questions else None
         said = configured(reading.questions, question)
@@ -96,14 +101,16 @@ def _answered(response: Payload, reading: Reading) -> Facts:
             filled.add(question, said, answer.get("value"), is_configured=True)
         elif is_loyalty and not is_turned_round(answer.get("label")):
             filled.add(question, NPS, answer.get("value"))
+        elif _metric(answer) in _SATISFACTION:
+            bad = bad or displeased(answer.get("value"), filled.id)
     if not (is_named or filled.has_nps) and str(response.get("category")).casefold() in _CATEGORIES:
         filled.add("rating", NPS, response.get("rating"))
     filled.add("feedback", COMMENT, response.get("feedback"))
-    return filled.facts()
+    return filled.facts() + bad
 
 
-def _is_loyalty(answer: Payload) -> bool:
-    return str(answer.get("metric")).casefold() == "nps"
+def _metric(answer: Payload) -> str:
+    return str(answer.get("metric")).casefold()
 
 
 ADAPTER = Adapter(

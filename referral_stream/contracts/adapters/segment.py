@@ -114,7 +114,7 @@ def _consent(context: Payload) -> Payload:
     chosen = dict(object_at(context, "consent.categoryPreferences"))
     for path in _DENIED:
         chosen |= dict.fromkeys((each for each in list_at(context, path)[:_MANY] if isinstance(each, str)), False)
-    return {name: value for name, value in chosen.items() if name.casefold() != "marketing"}
+    return {f"{name}_consent": value for name, value in chosen.items() if name.casefold() != "marketing"}
 
 
 _MANY = 50
@@ -268,6 +268,10 @@ def _account_deleted(payload: Payload, _: Reading) -> Facts:
     return (Fact("subscription.ended", {"subscription_id": _subscription(payload)}),)
 
 
+def _refunded(payload: Payload, _: Reading) -> Facts:
+    return (Fact("charge.refunded", {"charge_id": id_at(payload, "properties.order_id")}),)
+
+
 def _subscription(payload: Payload) -> str | None:
     """Segment knows no subscriptions: one per account stands for them."""
     stated = id_at(payload, "properties.subscription_id")
@@ -319,6 +323,7 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
     "visitordonotprocessupdated": _suppressed("do_not_process"),
     "nps response sent": _nps,
     "npssubmitted": _nps,
+    "order refunded": _refunded,
     "live chat conversation started": _chatted,
     "live chat conversation ended": _nothing,
     "live chat message sent": _nothing,

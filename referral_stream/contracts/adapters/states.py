@@ -26,6 +26,10 @@ _RUN_TOGETHER = re.compile(r"opt(?:ed)?out|unsubscri(?:be|bed|ption)|donot(?:con
 """The same in a name that shows no words (``donotbulkemail``)."""
 _BARRED = frozenset({"contact", "email", "mail", "market"})
 """``do not`` … what."""
+_NONE_WANTED = frozenset({
+    "contact", "email", "emails", "mail", "mailing", "mailings", "mails", "marketing", "newsletter", "newsletters",
+})  # fmt: skip
+"""``no`` … and nothing else: ``no_contact_since`` counts days."""
 _NO_STATE = frozenset({
     "count", "rate", "total", "num", "number", "score", "url", "link", "href", "token", "header", "template", "text",
 })  # fmt: skip
@@ -275,16 +279,13 @@ def _says_leave(words: list[str]) -> bool:
     """An opt-out that its name says in another way than the name of an event does."""
     triples = zip(words, words[1:], words[2:], strict=False)
     barred = any(first == "do" and second == "not" and third in _BARRED for first, second, third in triples)
+    barred = barred or (words[:1] == ["no"] and len(words) > 1 and _NONE_WANTED.issuperset(words[1:]))
     return barred or not _COMPLAINED.isdisjoint(words) or any(_RUN_TOGETHER.search(word) for word in words)
 
 
+@lru_cache(maxsize=4_096)
 def _is_left(text: str) -> bool:
-    return says_opt_out(text) or (_is_told_of(text.lower()) and not _COMPLAINED.isdisjoint(_words(text)))
-
-
-def _is_told_of(lower: str) -> bool:
-    """Whether a text has any of these words in it; it may be within another one."""
-    return "complain" in lower or "suppressions" in lower or "unsubscribes" in lower or "optouts" in lower
+    return says_opt_out(text) or _says_leave(_words(text))
 
 
 def _is_set(value: Any) -> bool:
@@ -311,7 +312,9 @@ _OF_MAIL = frozenset({
     "email", "emails", "mail", "marketing", "newsletter", "all", "status", "state", "granted", "given", "value",
 })  # fmt: skip
 """Of consent that is an object: the channels that are mail or all, and the names of its state."""
-_NOT_MAIL = frozenset({"sms", "text", "push", "whatsapp", "phone", "voice", "call", "calls"})
+_MESSAGES = frozenset({"sms", "text", "push", "whatsapp"})
+"""Ways to reach somebody in which nobody is asked: leave for them that was not given is no word against asking."""
+_NOT_MAIL = _MESSAGES | {"phone", "voice", "call", "calls"}
 
 
 def _is_denied(value: Any) -> bool:
@@ -329,6 +332,7 @@ def _asks_for_leave(words: list[str]) -> bool:
         return False
     pairs = set(pairwise(words))
     opted_in = "optin" in words or not pairs.isdisjoint({("opt", "in"), ("opted", "in")})
+    opted_in = opted_in and (_MESSAGES.isdisjoint(words) or not _MAIL.isdisjoint(words))
     of_mail, is_state = not _MAIL.isdisjoint(words), _NO_STATE.isdisjoint(words)
     asked = of_mail and not _LEAVE.isdisjoint(words) and is_state
     may = of_mail and not _MAY.isdisjoint(words) and _PLAIN.issuperset(words)

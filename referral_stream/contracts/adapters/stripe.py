@@ -257,7 +257,7 @@ def _subscribed(payload: Payload, _: Reading) -> Facts:
         case "active":
             return (Fact("subscription.started", subscription), *_end_changed({}, now, subscription))
         case _:  # incomplete: nothing begins until the first payment, which comes as an update
-            return ()
+            return _owes(None, now)
 
 
 def _changed(payload: Payload, _: Reading) -> Facts:
@@ -456,12 +456,15 @@ def _credited(payload: Payload, _: Reading) -> Facts:
 
 
 def _planned(payload: Payload, _: Reading) -> Facts:
-    """A schedule that ends its subscription; whether one goes on after all is the subscription's to say."""
+    """A schedule that ends its subscription, or no longer does: one that is over leaves that to the subscription."""
     schedule = _resource(payload)
-    if schedule.get("end_behavior") != "cancel" or schedule.get("status") in ("completed", "canceled", "released"):
-        return ()
     subscription = id_at(schedule, *expandable("subscription"))
-    return () if subscription is None else (Fact("cancellation.scheduled", {"subscription_id": subscription}),)
+    if subscription is None or schedule.get("status") in ("completed", "canceled", "released"):
+        return ()
+    if schedule.get("end_behavior") == "cancel":
+        return (Fact("cancellation.scheduled", {"subscription_id": subscription}),)
+    was_ending = _before(payload).get("end_behavior") == "cancel"
+    return (Fact("cancellation.reverted", {"subscription_id": subscription}),) if was_ending else ()
 
 
 def _erased(_: Payload, __: Reading) -> Facts:
@@ -493,6 +496,7 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "invoice.deleted": _voided,
     "charge.failed": _declined,
     "payment_intent.payment_failed": _declined,
+    "checkout.session.async_payment_failed": _declined,
     "credit_note.created": _credited,
     "subscription_schedule.created": _planned,
     "subscription_schedule.updated": _planned,

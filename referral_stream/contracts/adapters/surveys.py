@@ -180,6 +180,16 @@ def asked_by_survey(vendor: str) -> Facts:
     return (Fact("advocacy.asked", {"kind": "survey", "by": vendor}),)
 
 
+def displeased(value: Any, reference: str | None = None) -> Facts:
+    """What an answer says whose scale nobody names: the lowest is a bad one on all of them, any other says nothing."""
+    named = {} if reference is None else {"reference": reference}
+    return (Fact("frustration.shown", named),) if score_of(value) in LOWEST else ()
+
+
+LOWEST = (0, 1)
+"""Where every scale of satisfaction and of effort begins."""
+
+
 def unsent(facts: Facts) -> Facts:
     """What counts of a survey that was begun and never sent: what speaks against asking.
 
@@ -189,8 +199,13 @@ def unsent(facts: Facts) -> Facts:
 
 
 def _is_favourable(fact: Fact) -> bool:
-    scale = NPS if fact.type == "nps.responded" else Scale("csat", fact.data["scale_max"])
-    return _is_high(scale, fact.data["score"])
+    match fact.type:
+        case "nps.responded":
+            return _is_high(NPS, fact.data["score"])
+        case "csat.responded":
+            return _is_high(Scale("csat", fact.data["scale_max"]), fact.data["score"])
+        case _:
+            return False
 
 
 def _is_high(scale: Scale, score: float) -> bool:

@@ -1,8 +1,9 @@
 """Wootric (InMoment): responses to its surveys, and surveys that were dismissed; as a form, or as JSON.
 
 The body says which survey it was: only the answer to NPS is a score by itself. Satisfaction is asked on several scales
-there, and no webhook says which, so ``questions`` names that of ``CSAT``. A response that the team excluded from its
-figures counts only what speaks against asking. Whoever dismissed a survey was asked something a moment ago.
+there, and no webhook says which, so ``questions`` names that of ``CSAT``; until then only the lowest counts. A response
+that the team excluded from its figures counts only what speaks against asking. Whoever dismissed a survey was asked
+something a moment ago.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
 )
 from referral_stream.contracts.adapters.states import is_true, with_opt_out
-from referral_stream.contracts.adapters.surveys import NPS, Response, asked_by_survey, configured, unsent
+from referral_stream.contracts.adapters.surveys import (
+    NPS,
+    Response,
+    asked_by_survey,
+    configured,
+    displeased,
+    unsent,
+)
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -73,11 +81,12 @@ def _object(payload: Payload) -> str | None:
 def _answered(payload: Payload, told: Payload, reading: Reading) -> Facts:
     survey = text_at(payload, "survey_mode")
     scale = configured(reading.questions, survey)
-    filled = Response(id_at(told, "id"))
-    if scale is None and survey is not None and survey.casefold() == "nps":
+    filled, own = Response(id_at(told, "id")), (survey or "").casefold()
+    if scale is None and own == "nps":
         scale = NPS
-    if scale is not None:
-        filled.add(survey, scale, told.get("score"), told.get("text"))
+    if scale is None:
+        return displeased(told.get("score"), filled.id) if own in ("csat", "ces") else ()
+    filled.add(survey, scale, told.get("score"), told.get("text"))
     return unsent(filled.facts()) if is_true(told.get("excluded_from_calculations")) else filled.facts()
 
 
