@@ -9,6 +9,8 @@ from typing import Any, Final
 
 MAX_BYTES: Final = 256
 """Of an id, in UTF-8."""
+_MOST_CHARACTERS: Final = 4 * MAX_BYTES
+"""More have more bytes, however they are composed. Their marks are not sorted: that takes time in their square."""
 
 PLACEHOLDERS: Final = frozenset({
     "undefined", "null", "none", "nil", "nan", "[object object]", "unknown", "anonymous", "guest", "0", "-1",
@@ -39,6 +41,9 @@ def usable_id(value: Any) -> str | None:
         text = text.strip()
         if text.isprintable() and 0 < len(text) <= MAX_BYTES:
             return text
+        return None
+    text = text.strip()
+    if len(text) > _MOST_CHARACTERS:
         return None
     text = unicodedata.normalize("NFC", text).strip()
     if not text or _CONTROLS.search(text) or len(text.encode("utf-8", "replace")) > MAX_BYTES:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,3 +96,24 @@ def test_any_json(value: bytes, given_headers: Any) -> None:
 @given(mutilated(), headers, st.integers(-1, LATEST))
 def test_any_damage_to_a_good_payload(payload: Any, given_headers: Any, timestamp: int) -> None:
     holds(record(payload, headers=given_headers, timestamp=timestamp))
+
+
+MARKS = "\u0301" * 60_000 + "\u0316" * 60_000
+"""Marks in an order that composing would have to sort, in the square of their number: half a minute."""
+
+
+@pytest.mark.parametrize(
+    "text", [f"a{MARKS}", f"a{MARKS}@firm.com", "a@" + "example." * 14_000 + "\nx"], ids=["id", "address", "domain"]
+)
+def test_no_text_takes_more_time_than_it_is_long(text: str) -> None:
+    """Whoever may send one event must not stop everybody's."""
+    began = process_time()
+    for payload in (
+        {"type": "identify", "userId": text, "messageId": "m", "timestamp": "2026-06-16T07:30:00Z", "traits": {}},
+        {"type": "identify", "userId": "u", "messageId": "m", "traits": {"email": text}},
+        cloud_event("customer.suppressed", {}, subject=text),
+        cloud_event("customer.linked", {"kind": "email", "value": text}),
+        cloud_event("customer.profile_changed", {"email_hmac": text, "account_id": text}),
+    ):
+        adapt(record(payload), NOW, BOUNDARY)
+    assert process_time() - began < 3
