@@ -143,7 +143,8 @@ async def works_page(request: AnyRequest) -> Template:
     works = await console.reader.works()
     by = request.query_params.get("by", "")
     names = sorted({label for metric in works.metrics for label in metric.labels})
-    shown = [metric for metric in works.metrics if set(metric.labels) == ({by} if by in names else set())]
+    by = by if by in names else ""
+    shown = [metric for metric in works.metrics if set(metric.labels) == ({by} if by else set())]
     compared_ = await console.comparer.compared(works.customers)
     return page(request, "works.html", here="works", works=works, metrics=shown, by=by, names=names, compared=compared_)
 
@@ -176,16 +177,24 @@ _COMPARISONS: Final = RateLimitConfig(
 )  # fmt: skip
 
 
+_COMPARING: Final = asyncio.Lock()
+_LONGEST_POLICY: Final = 65_536
+
+
 @post("/policy", include_in_schema=False, status_code=200, middleware=[_COMPARISONS.middleware])
 async def compare_policy(request: AnyRequest) -> Template:
     """The policy in force beside one that somebody is about to put in its place."""
     console = console_of(request)
     text = str((await request.form()).get("policy") or "")
     differences, problem = None, None
-    try:
-        differences = compared(console.policy, text)
-    except PolicyProblem as found:
-        problem = str(found)
+    if len(text) > _LONGEST_POLICY:
+        problem = f"a policy of {len(text):,} characters: at most {_LONGEST_POLICY:,} are compared here"
+    else:
+        try:
+            async with _COMPARING:  # beside the loop: to say what is wrong with a policy may take seconds
+                differences = await asyncio.to_thread(compared, console.policy, text)
+        except PolicyProblem as found:
+            problem = str(found)
     return await _policy_page(request, every=False, text=text, differences=differences, problem=problem)
 
 

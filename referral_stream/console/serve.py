@@ -15,6 +15,7 @@ import uvicorn
 from referral_stream import __version__
 from referral_stream.console.app import make_app
 from referral_stream.console.comparing import Comparer
+from referral_stream.console.connections import LIMITS, limited
 from referral_stream.console.parts import Console, Letters
 from referral_stream.console.policies import keep
 from referral_stream.console.security import Tokens
@@ -23,6 +24,7 @@ from referral_stream.ledger.servers import client_of
 from referral_stream.read_models import NotReadable
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.http_server import ConnectionLimits
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ _REDIS_SECONDS: Final = 2.0
 _ACK_SECONDS: Final = 4.0
 _RECORD_BYTES: Final = 16_384
 _LEAVE_SECONDS: Final = 5
-_CONNECTIONS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +165,12 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(console: Console) -> AsyncIterator[int]:
+async def listening(console: Console, limits: ConnectionLimits = LIMITS) -> AsyncIterator[int]:
     settings = console.settings
     config = uvicorn.Config(
         make_app(console), host=settings.console_host, port=settings.console_port, log_config=None, access_log=False,
         server_header=False, date_header=True, lifespan="on", timeout_graceful_shutdown=_LEAVE_SECONDS,
-        limit_concurrency=_CONNECTIONS, h11_max_incomplete_event_size=32_768, proxy_headers=False, ws="none",
+        http=limited(limits), h11_max_incomplete_event_size=32_768, proxy_headers=False, ws="none",
     )  # fmt: skip
     server = _Server(config)
     at = f"{settings.console_host}:{settings.console_port}"

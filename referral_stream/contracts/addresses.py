@@ -15,7 +15,7 @@ NOBODY: Final = frozenset({"noreply", "no-reply", "none", "test"})
 _NOWHERE: Final = frozenset({"invalid", "test", "local"})
 """Ends of domains where nobody is, as nobody is at ``example.…`` (RFC 2606, RFC 6762)."""
 _MOST_CHARACTERS: Final = 1_000
-"""No address is half as long (RFC 5321), with a name before it; composing the marks of a text takes time in their square."""
+"""No address is half as long (RFC 5321), even with a name. Composing marks takes time in the square of their number."""
 _GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
 _HMAC = re.compile(r"[0-9a-fA-F]{64}")
 _HMAC_SIZE: Final = 64

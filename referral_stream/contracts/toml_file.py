@@ -20,6 +20,8 @@ class TomlProblem(Exception):
 def parse_toml(content: bytes, file: str, problem: type[TomlProblem] = TomlProblem) -> dict[str, Any]:
     """The tables of a TOML file; ``file`` is its name, for messages. Raises ``problem``."""
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise problem(file, [f"not TOML: {error}"]) from None
+    except ValueError:  # of int, which reads no number of thousands of digits
+        raise problem(file, ["not TOML: a number of more digits than anybody counts"]) from None

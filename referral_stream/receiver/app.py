@@ -248,7 +248,7 @@ class Receiver:
                     raise self._too_large()
         except TimeoutError:
             raise HttpRefusal(408, "slow", "the body arrives too slowly") from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):
             raise HttpRefusal(400, "broken_off", "the body ends early") from None
 
     @contextmanager

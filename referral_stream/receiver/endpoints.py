@@ -20,7 +20,7 @@ from referral_stream.contracts.mapping.language import MappedSource
 from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
 from referral_stream.core.suggestions import did_you_mean, nearest
 from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed, scheme_of
-from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
+from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem, is_guessable
 
 EVENTS: Final = "events"
 """What the endpoint for CloudEvents is called where topics are configured."""
@@ -218,10 +218,12 @@ def _credentials(
 def _several(secret: SecretStr, vendor: str, make: Callable[[str, str], bytes]) -> tuple[bytes, ...]:
     """One credential per line."""
     lines = [line.strip() for line in secret.get_secret_value().splitlines() if line.strip()]
+    source = f"the signing secret that {vendor} shows for the webhook, or that you gave it there"
+    where = source if make is not _token else "one of your own, for example from: openssl rand -hex 32"
     if any(len(line) < MIN_SECRET for line in lines) or not lines:
-        source = f"the signing secret that {vendor} shows for the webhook, or that you gave it there"
-        where = source if make is not _token else "one of your own, for example from: openssl rand -hex 32"
         raise ValueError(f"at least {MIN_SECRET} characters a line: {where}")
+    if any(is_guessable(line) for line in lines):
+        raise ValueError(f"anybody could guess it: {where}")
     return tuple(make(line, vendor) for line in lines)
 
 

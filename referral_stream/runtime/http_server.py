@@ -79,7 +79,7 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     """Answer with the app from entry to exit. Raises CannotListen."""
     loop = asyncio.get_running_loop()
-    door = _Door(_within_files(limits))
+    door = Door(within_files(limits))
     _words.addFilter(_told_in_words)
     runner = web.AppRunner(app, access_log=None, logger=_words, shutdown_timeout=_ANSWER_SECONDS)
     await runner.setup()
@@ -111,7 +111,7 @@ async def listening(
         await runner.cleanup()
 
 
-def _within_files(limits: ConnectionLimits) -> ConnectionLimits:
+def within_files(limits: ConnectionLimits) -> ConnectionLimits:
     """The limits that the process's open files allow: without a descriptor left, nothing works any more."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY or files - _KEPT_FILES >= limits.connections:
@@ -142,7 +142,7 @@ def _files_watched(
     return report
 
 
-class _Door:
+class Door:
     """The connections that there are, by address."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -175,7 +175,7 @@ class _Door:
 _LOOPBACK: Final = ("127.0.0.1", "::/64")
 
 
-def _address(transport: asyncio.BaseTransport) -> str:
+def address_of(transport: asyncio.BaseTransport) -> str:
     """Whose connection it is; of an IPv6 address its network, since whoever has one has all of them."""
     peer = transport.get_extra_info("peername")
     try:
@@ -192,7 +192,7 @@ class _Connection(web.RequestHandler):
 
     __slots__ = ("_deadline", "_door", "_from", "_head_bytes", "_limits")
 
-    def __init__(self, manager: web.Server, door: _Door, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, manager: web.Server, door: Door, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -211,10 +211,10 @@ class _Connection(web.RequestHandler):
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        address = _address(transport)
+        address = address_of(transport)
         if not self._door.enter(address):
             if isinstance(transport, asyncio.Transport):
-                transport.write(_page(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"))
+                transport.write(page(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"))
             transport.close()
             return
         self._from = address
@@ -259,7 +259,7 @@ class _Connection(web.RequestHandler):
         if self.transport is not None:
             if self._head_bytes:  # a connection that said nothing is told nothing
                 logger.warning("refused", extra={"endpoint": "*", "status": status.value, "cause": error})
-                self.transport.write(_page(status, error))
+                self.transport.write(page(status, error))
             self.force_close()
 
     def handle_error(
@@ -288,7 +288,7 @@ class _Page(web.Response):
 
     def __init__(self, status: HTTPStatus, error: str, **headers: str) -> None:
         super().__init__(status=status.value)
-        self._bytes = _page(status, error, **headers)
+        self._bytes = page(status, error, **headers)
         self.force_close()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -304,7 +304,7 @@ class _Page(web.Response):
 _END: Final = b"\r\n\r\n"
 
 
-def _page(status: HTTPStatus, error: str, **headers: str) -> bytes:
+def page(status: HTTPStatus, error: str, **headers: str) -> bytes:
     """A whole answer, after which the connection is closed."""
     body = json.dumps({"error": error}).encode()
     about = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}

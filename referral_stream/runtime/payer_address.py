@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what a secret begins with)
 FEWEST_BYTES: Final = 24
+_FEWEST_DIFFERENT: Final = 6
 MOST_BYTES: Final = 64
 """Of a secret: what the specification of Standard Webhooks asks for."""
 
@@ -27,6 +28,8 @@ def secret_fault(secret: str) -> str | None:
         return f"after {SECRET_PREFIX} it is base64, {_HOW}"
     if not FEWEST_BYTES <= len(key) <= MOST_BYTES:
         return f"holds {FEWEST_BYTES} to {MOST_BYTES} bytes in base64, {_HOW}"
+    if len(set(key)) < _FEWEST_DIFFERENT:
+        return f"anybody could guess it; take another, {_HOW}"
     return None
 
 

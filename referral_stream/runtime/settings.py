@@ -48,6 +48,11 @@ _KEY_SOURCE = "for example from: openssl rand -hex 32"
 _FEWEST_CHARACTERS, _FEWEST_DIFFERENT = 16, 6
 
 
+def is_guessable(secret: str) -> bool:
+    """Whether a secret, however long, is in everybody's hands, or is one character again and again."""
+    return len(set(secret)) < _FEWEST_DIFFERENT or secret == TEST_EMAIL_KEY
+
+
 def _key_fault(key: str) -> str | None:
     """What is wrong with a key that somebody sets to hash addresses with."""
     if len(key) < _FEWEST_CHARACTERS:  # 128 bits, even of hexadecimal digits that repeat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -168,6 +169,21 @@ async def test_the_policy_is_said_in_words_and_compared_with_another(viewer: Cli
     page = (await viewer.post("/policy", data={"policy": "[caps]\ncustomer_dais = 60\n"})).text
     assert "customer_days" in page
     assert 'role="alert"' in page
+    page = words((await viewer.post("/policy", data={"policy": "#" * 70_000})).text)
+    assert "a policy of 70,000 characters: at most 65,536 are compared here" in page
+
+
+async def test_a_policy_of_which_there_is_much_to_say_keeps_nobody_waiting(viewer: Client) -> None:
+    wrong = "\n".join(f"k{number}x = 1" for number in range(3_000))
+    comparing = asyncio.create_task(viewer.post("/policy", data={"policy": wrong}))
+    waits, loop = [], asyncio.get_running_loop()
+    while not comparing.done():
+        began = loop.time()
+        await asyncio.sleep(0.01)
+        waits.append(loop.time() - began)
+    assert "k7x: unknown key" in words((await comparing).text)
+    assert len(waits) > 1
+    assert sum(waits) > 4 * max(waits)  # it goes on all the while
 
 
 async def test_versions_of_the_policy_before_are_kept_and_compared_with_the_one_in_force(

@@ -369,10 +369,10 @@ async def test_a_source_of_the_mapping_file_is_received_below_mapped_alone(
         broker.bootstrap,
         MAPPINGS_FILE=str(file),
         WEBHOOK_TOKEN_ACME=OPERATORS_TOKEN,
-        WEBHOOK_SECRET_ACME="s" * 16,
+        WEBHOOK_SECRET_ACME="a-secret-of-ours",
     ) as receiver:
         assert await receiver.post("/mapped/acme", b"a=1", bearer | FORM) == (202, {"accepted": 1})
-        signed = {"X-Acme": hmac.digest(b"s" * 16, BODY, "sha256").hex()}
+        signed = {"X-Acme": hmac.digest(b"a-secret-of-ours", BODY, "sha256").hex()}
         assert await receiver.post("/mapped/acme", BODY, signed) == (202, {"accepted": 1})
         for path, headers, status in (
             ("/mapped/acme", {"X-Acme": "00"}, 403),

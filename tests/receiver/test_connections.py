@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -120,7 +122,7 @@ async def test_no_more_connections_are_held_than_are_allowed_in_all_and_from_one
 
 def test_a_health_check_finds_room_where_nobody_else_does() -> None:
     for limits in (ConnectionLimits(4, 64), ConnectionLimits(64, 4)):
-        door = http_server._Door(limits)
+        door = http_server.Door(limits)
         assert [door.enter("203.0.113.7") for _ in range(5)] == [True] * 4 + [False]
         assert all(door.enter("127.0.0.1") for _ in range(4))
 
@@ -156,6 +158,28 @@ async def test_a_body_has_to_come_at_some_speed_and_takes_no_place_meanwhile() -
         assert b" 202 " in await quick.head()
         assert b" 408 " in await slow.head()
         assert (receiver._in_hand, receiver._places) == (0, 0)
+
+
+async def in_hand(receiver: Receiver, requests: int) -> None:
+    async def holds() -> bool:
+        return receiver._in_hand == requests
+
+    await until(holds, f"{requests} requests are in hand")
+
+
+async def test_a_sender_who_hangs_up_within_a_body_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_to() as (here, receiver):
+        for _ in range(5):
+            async with connected(here) as connection:
+                await connection.send(webhook(length=len(BODY) + 10)[:-2] + b"\r\n" + BODY)
+                await in_hand(receiver, 1)
+                linger = struct.pack("ii", 1, 0)  # a reset instead of an end
+                connection.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            await in_hand(receiver, 0)
+        assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
+        async with connected(here) as connection:
+            await connection.send(GET)
+            assert b" 200 " in await connection.head()
 
 
 async def test_a_body_that_comes_steadily_may_take_its_time() -> None:
@@ -236,8 +260,8 @@ async def test_connections_never_take_the_last_file_descriptors(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
-    assert http_server._within_files(ConnectionLimits(100, 50)) == ConnectionLimits(100, 50)
-    assert http_server._within_files(ConnectionLimits(512, 250)) == ConnectionLimits(192, 192)
+    assert http_server.within_files(ConnectionLimits(100, 50)) == ConnectionLimits(100, 50)
+    assert http_server.within_files(ConnectionLimits(512, 250)) == ConnectionLimits(192, 192)
     assert [record.msg for record in caplog.records] == ["connections_lowered"]
 
 
@@ -256,7 +280,7 @@ def test_an_ipv6_network_is_one_address(peer: Any, address: str) -> None:
         def get_extra_info(self, name: str, default: Any = None) -> Any:
             return peer if name == "peername" else default
 
-    assert http_server._address(Transport()) == address
+    assert http_server.address_of(Transport()) == address
 
 
 @rule("I1.3")

@@ -17,6 +17,7 @@ from referral_stream.receiver.endpoints import EVENTS, TOPICS, Endpoint, endpoin
 from referral_stream.receiver.signatures import SignatureVerdict, Signed
 from referral_stream.runtime.settings import (
     PREFIX,
+    TEST_EMAIL_KEY,
     ReceiverSettings,
     SettingsProblem,
     read_receiver_settings,
@@ -25,6 +26,7 @@ from referral_stream.runtime.settings import (
 from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, URL, signed_headers
 
 TOKEN = "a-token-of-our-own-0123456789"
+OURS = "a-secret-of-ours"
 RSA_KEY = base64.b64encode(
     rsa.generate_private_key(65_537, 2_048).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 ).decode()
@@ -53,7 +55,7 @@ def judged(endpoint: Endpoint, headers: dict[str, str]) -> SignatureVerdict:
 
 
 def test_an_endpoint_is_open_as_soon_as_its_credential_is_set_and_no_other_is() -> None:
-    assert set(made(WEBHOOK_SECRET_STRIPE="s" * 16, HTTP_EVENTS_TOKEN=TOKEN)) == {"stripe", EVENTS}
+    assert set(made(WEBHOOK_SECRET_STRIPE=OURS, HTTP_EVENTS_TOKEN=TOKEN)) == {"stripe", EVENTS}
 
 
 def test_operators_speak_on_the_one_topic_where_it_counts() -> None:
@@ -67,7 +69,7 @@ def test_every_vendor_has_a_topic_that_exists() -> None:
 
 
 def test_a_topic_may_be_another_and_has_the_prefix_of_the_deployment() -> None:
-    given = {"WEBHOOK_SECRET_STRIPE": "s" * 16, "TOPIC_PREFIX": "eu.", "HTTP_EVENTS_TOKEN": TOKEN}
+    given = {"WEBHOOK_SECRET_STRIPE": OURS, "TOPIC_PREFIX": "eu.", "HTTP_EVENTS_TOKEN": TOKEN}
     assert {name: each.topic for name, each in made(**given).items()} == {
         "stripe": "eu.billing",
         EVENTS: "eu.product-usage",
@@ -84,9 +86,12 @@ def test_a_topic_may_be_another_and_has_the_prefix_of_the_deployment() -> None:
             {"WEBHOOK_SECRET_STRIPE": "short"},
             "WEBHOOK_SECRET_STRIPE: at least 16 characters a line: the signing secret that stripe shows",
         ),
-        ({"WEBHOOK_SECRET_STRYPE": "s" * 16}, "WEBHOOK_SECRET_STRYPE: no vendor 'strype'; did you mean 'stripe'?"),
         (
-            {"WEBHOOK_SECRET_POSTHOG": "s" * 16},
+            {"WEBHOOK_SECRET_STRYPE": OURS},
+            "WEBHOOK_SECRET_STRYPE: no vendor 'strype'; did you mean 'stripe'?",
+        ),
+        (
+            {"WEBHOOK_SECRET_POSTHOG": OURS},
             "posthog does not sign its webhooks; set REFERRAL_STREAM_WEBHOOK_TOKEN_POSTHOG",
         ),
         ({"WEBHOOK_SECRET_FORMBRICKS": "not base64 at all"}, "WEBHOOK_SECRET_FORMBRICKS: copy the signing secret"),
@@ -94,15 +99,21 @@ def test_a_topic_may_be_another_and_has_the_prefix_of_the_deployment() -> None:
             {"WEBHOOK_SECRET_SURVEYMONKEY": "only-the-secret-0"},
             "WEBHOOK_SECRET_SURVEYMONKEY: write the app's client id",
         ),
-        ({"WEBHOOK_SECRET_SENDGRID": "s" * 16}, "WEBHOOK_SECRET_SENDGRID: copy the verification key as SendGrid"),
+        (
+            {"WEBHOOK_SECRET_SENDGRID": OURS},
+            "WEBHOOK_SECRET_SENDGRID: copy the verification key as SendGrid",
+        ),
         ({"WEBHOOK_SECRET_SENDGRID": RSA_KEY}, "WEBHOOK_SECRET_SENDGRID: copy the verification key as SendGrid"),
-        ({"WEBHOOK_SECRET_HUBSPOT": "s" * 16}, "HTTP_PUBLIC_URL: HubSpot signs the URL"),
+        ({"WEBHOOK_SECRET_HUBSPOT": OURS}, "HTTP_PUBLIC_URL: HubSpot signs the URL"),
         ({"WEBHOOK_TOKEN_POSTHOG": "short"}, "WEBHOOK_TOKEN_POSTHOG: at least 16 characters"),
         (
             {"HTTP_EVENTS_TOKEN": "short"},
             "HTTP_EVENTS_TOKEN: at least 16 characters a line: one of your own, for example from: openssl",
         ),
         ({"HTTP_CONTROL_TOKEN": "short"}, "HTTP_CONTROL_TOKEN: at least 16 characters a line"),
+        ({"HTTP_CONTROL_TOKEN": "a" * 40}, "HTTP_CONTROL_TOKEN: anybody could guess it: one of your own"),
+        ({"HTTP_EVENTS_TOKEN": TEST_EMAIL_KEY}, "HTTP_EVENTS_TOKEN: anybody could guess it"),
+        ({"WEBHOOK_SECRET_TYPEFORM": "0" * 32}, "WEBHOOK_SECRET_TYPEFORM: anybody could guess it: the signing secret"),
         (
             {"HTTP_CONTROL_TOKEN": TOKEN, "HTTP_EVENTS_TOKEN": TOKEN},
             "HTTP_CONTROL_TOKEN: 1 of its tokens open another endpoint too",
@@ -151,7 +162,7 @@ def test_workers_and_receiver_may_share_one_file_of_settings() -> None:
     shared = {
         f"{PREFIX}EMAIL_KEY": "a key for tests only",
         f"{PREFIX}HTTP_PORT": "8443",
-        f"{PREFIX}WEBHOOK_SECRET_STRIPE": "s" * 16,
+        f"{PREFIX}WEBHOOK_SECRET_STRIPE": OURS,
         f"{PREFIX}WEBHOOK_TOKEN_POSTHOG_FILE": "/not/read/by/workers",
         f"{PREFIX}KAFKA_BROKERS": "kafka:9092",
     }
@@ -259,8 +270,8 @@ def test_a_source_of_the_mapping_file_has_an_endpoint_of_its_own_as_soon_as_it_h
 
 
 def test_a_source_s_signature_is_what_the_file_says(mappings: str) -> None:
-    endpoint = made(MAPPINGS_FILE=mappings, WEBHOOK_SECRET_ACME="s" * 16)["acme"]
-    digest = base64.b64encode(hmac.digest(b"s" * 16, BODY, "sha512")).decode()
+    endpoint = made(MAPPINGS_FILE=mappings, WEBHOOK_SECRET_ACME=OURS)["acme"]
+    digest = base64.b64encode(hmac.digest(OURS.encode(), BODY, "sha512")).decode()
     assert judged(endpoint, {"X-Acme": f"v1={digest}"}) is SignatureVerdict.AUTHENTIC
     assert judged(endpoint, {"X-Acme": digest}) is SignatureVerdict.FORGED
     assert judged(endpoint, {"X-Acme": f"v1={digest[:-4]}AAA="}) is SignatureVerdict.FORGED
@@ -271,7 +282,7 @@ def test_a_source_s_signature_is_what_the_file_says(mappings: str) -> None:
     ("given", "told"),
     [
         (
-            {"WEBHOOK_SECRET_PLAIN": "s" * 16},
+            {"WEBHOOK_SECRET_PLAIN": OURS},
             "WEBHOOK_SECRET_PLAIN: [source.plain] does not say how it signs",
         ),
         ({"WEBHOOK_TOKEN_ACME": "short"}, "WEBHOOK_TOKEN_ACME: at least 16 characters a line: one of your own"),

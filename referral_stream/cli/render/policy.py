@@ -13,6 +13,7 @@ from rich.text import Text
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.settings import CAN_BE_OFF, NONE, Setting, settings_of
 from referral_stream.policy_file.warnings import oddities, same_version
+from referral_stream.words.escaping import visible
 
 SPECIFICATION = "docs/specification/semantics.md in the repository"
 """Where the sections and gates that the meanings of settings name are found."""
@@ -23,7 +24,7 @@ def show_policy(policy: Policy, name: str, console: Console, *, everything: bool
     settings = settings_of(policy)
     changed = sum(setting.differs for setting in settings)
     mark = "" if console.is_terminal else "# "
-    _line(console, f"{mark}{name}: {policy.name}, version {policy.version}, hash {policy.hash}")
+    _line(console, f"{mark}{name}: {visible(policy.name)}, version {policy.version}, hash {policy.hash}")
     differ = "setting differs" if changed == 1 else "settings differ"
     _line(console, f"{mark}{changed or 'no'} {differ} from the default")
     if everything:
