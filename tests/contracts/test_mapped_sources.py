@@ -223,6 +223,53 @@ def test_an_unlisted_name_that_says_opt_out_is_one_also_in_a_list(name: str) -> 
     assert told(read(listed, body)) == [("usage.recorded", "cus-1"), ("customer.suppressed", "cus-2")]
 
 
+FORMS = (
+    '[source.acme]\ntopic = "nps"\neach = "$.answers"\nsubject = "$root.who.id"\nid = "$root.id"\n'
+    '[[mapping]]\nwhen = { adapter = "acme", ref = "nps" }\ntype = "nps.responded"\n'
+    'data.response_id = "$root.id"\ndata.score = "$.n"\n'
+)
+SCORED = [{"ref": "nps", "n": 10}, {"ref": "why"}]
+EACH = SOURCE + '[[mapping]]\nwhen = { adapter = "acme", ref = "nps" }\neach = "$.answers"\ntype = "usage.recorded"\n'
+EACH_JSON = EACH.replace(SOURCE, "").replace(
+    'when = { adapter = "acme",', 'subject = "$root.user"\nwhen = { adapter = "json", topic = "nps",'
+)
+
+
+@rule("I1.10", "I1.11")
+@pytest.mark.parametrize(
+    ("toml", "body", "name"),
+    [
+        *((FORMS, {"id": "r", "who": {"id": "cus-1"}} | rest, "acme") for rest in (
+            {"who": {"id": "cus-1", "unsubscribed": True}, "answers": SCORED}, {"unsubscribed": True},
+            {"email_opt_in": "no", "answers": SCORED}, {"event": "unsubscribed", "answers": SCORED},
+            {"event": "unsubscribed", "answers": []}, {"event": "unsubscribed"},
+        )),
+        (FORMS, [{"id": "r", "who": {"id": "cus-1"}, "unsubscribed": True, "answers": SCORED}], "acme"),
+        (SOURCE + 'each = "$.list"\n' + RULE, [{"event": "unsubscribed", "user": "cus-1"}], "acme"),
+        (EACH, {"user": "cus-1", "unsubscribed": True, "answers": SCORED}, "acme"),
+        (EACH, {"user": "cus-1", "event": "unsubscribed", "answers": SCORED}, "acme"),
+        (EACH_JSON, {"user": "cus-1", "unsubscribed": True, "answers": SCORED}, None),
+    ],
+)  # fmt: skip
+def test_an_opt_out_beside_a_list_whose_elements_are_read_is_one(toml: str, body: Any, name: str | None) -> None:
+    assert ("customer.suppressed", "cus-1") in told(read(toml, body, name))
+
+
+def test_beside_elements_that_each_name_somebody_nobody_in_particular_has_left() -> None:
+    toml = SOURCE + 'each = "$.list"\n' + RULE
+    body = {"unsubscribed": True, "list": [{"event": "exported", "user": "cus-1"}]}
+    adapted = read(toml, body)
+    assert told(adapted) == [("usage.recorded", "cus-1")]
+    assert isinstance(adapted, Accepted)
+    assert adapted.letters == ()
+
+
+def test_a_name_that_a_rule_looks_at_is_its_to_correct_also_from_within_a_list() -> None:
+    looking = FORMS.replace('ref = "nps" }', 'ref = "nps", "$root.event" = "unsubscribed.digest" }')
+    body = {"id": "r", "who": {"id": "cus-1"}, "event": "unsubscribed.digest", "answers": SCORED}
+    assert told(read(looking, body)) == [("nps.responded", "cus-1")]
+
+
 def test_an_opt_out_of_nobody_is_a_dead_letter_and_says_which_element() -> None:
     body = {"list": [{"event": "exported", "user": "cus-1"}, {"event": "unsubscribed"}]}
     adapted = read(SOURCE + 'each = "$.list"\n' + RULE, body)

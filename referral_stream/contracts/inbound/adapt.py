@@ -246,26 +246,38 @@ class _Body:
         ``if_matched``: whether it is this source's only where a rule matches.
         """
         mappings, reading = self.boundary.mappings, self.boundary.readings[source.name]
-        name = self.topic if source is language.PLAIN_SOURCE else source.name
         parts = source.notifications(body)
-        if if_matched and not any(mappings.any_matches(source.name, part, body, self.topic) for _, part in parts):
+        matches = (mappings.any_matches(source.name, each.part, each.root, self.topic) for each in parts)
+        if if_matched and not any(matches):
             return None
+        rules, lists = mappings.rules_of(source.name), mappings.lists_of(source.name)
         made: list[_Notification] = []
-        for nth, part in parts:
-            about = source.about(part, body, reading, nth)
+        read: list[Mapped] = []
+        for nth, part, root in parts:
+            about = source.about(part, root, reading, nth)
             found: Sequence[Mapped] = mappings.applied(part, self.topic, about)
             if not found:
-                left = language.left_over(mappings.rules_of(source.name), part, about)
+                left = language.left_over(rules, part, about)
                 found = () if left is None else (left,)
-            for each in found:
-                events = self._events(each.webhook, name, source.name, self.record, within=each.nth)
-                if events.refused is not None and each.is_element and (place := each.nth or nth) is not None:
-                    cause, detail = events.refused.cause, events.refused.detail
-                    events = replace(events, refused=Refused(cause, f"[{place}] {detail}"))
-                made.append(events)
+            elif lists:
+                rest = language.without_elements(part, lists)
+                beside = language.beside_lists(rules, rest, source.about(rest, root, reading, nth), found)
+                found = found if beside is None else (beside, *found)
+            made += [self._of_element(source, each, nth) for each in found]
             if not found:
                 made.append(_Notification(skipped=Skipped("irrelevant", f"no mapping of {source.name} matches")))
+            read += found
+        for nth, rest, root in source.wholes(body):
+            beside = language.beside_lists(rules, rest, source.about(rest, root, reading, nth), read)
+            made += () if beside is None else (self._of_element(source, beside, nth),)
         return _together(made) if made else None
+
+    def _of_element(self, source: MappedSource, mapped: Mapped, nth: str | None) -> _Notification:
+        name = self.topic if source is language.PLAIN_SOURCE else source.name
+        events = self._events(mapped.webhook, name, source.name, self.record, within=mapped.nth)
+        if events.refused is None or not mapped.is_element or (place := mapped.nth or nth) is None:
+            return events
+        return replace(events, refused=Refused(events.refused.cause, f"[{place}] {events.refused.detail}"))
 
     def _alone(self, made: _Notification) -> Adapted:
         events, refused = made.events, made.refused

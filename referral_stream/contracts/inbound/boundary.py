@@ -117,8 +117,7 @@ class PayloadReader(NamedTuple):
     """
 
     name: str
-    parts: tuple[Any, ...]
-    root: Any
+    parts: tuple[tuple[Any, Any], ...]
     source: MappedSource | None = None
 
 
@@ -135,11 +134,11 @@ def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Payloa
     if type(payload) is dict and "specversion" in payload:
         kind = payload.get("type")
         unknown = type(kind) is str and kind not in FACT_BODIES
-        return (PayloadReader(language.CLOUD_EVENTS, (payload,), payload),) if unknown else ()
+        return (PayloadReader(language.CLOUD_EVENTS, ((payload, payload),)),) if unknown else ()
     found = adapter_for(payload, record, bound)
     topic = topic_of(record, boundary)
     if not isinstance(found, Refused):
-        of_adapter = PayloadReader(found[0].name, tuple(found[1]), payload)
+        of_adapter = PayloadReader(found[0].name, tuple((part, part) for part in found[1]))
         claimed = bound is None and topic in boundary.mappings.claimed_topics
         return (_reader(language.PLAIN_SOURCE, payload), of_adapter) if claimed else (of_adapter,)
     if bound is not None or found.cause not in OF_NOBODY:
@@ -150,4 +149,5 @@ def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Payloa
 
 def _reader(source: MappedSource, payload: Any) -> PayloadReader:
     body = source.unpacked(payload)
-    return PayloadReader(source.name, tuple(part for _, part in source.notifications(body)), body, source)
+    parts = tuple((each.part, each.root) for each in source.notifications(body))
+    return PayloadReader(source.name, parts, source)

@@ -98,8 +98,7 @@ def try_mappings(
 def _reader(reader: PayloadReader, boundary: Boundary, topic: str) -> TriedReader:
     rules = boundary.mappings.rules_of(reader.name)
     tried: list[Tried] = []
-    for number, part in enumerate(reader.parts):
-        root = reader.root if reader.source is not None else part
+    for number, (part, root) in enumerate(reader.parts):
         outer = f"[{number}]" if len(reader.parts) > 1 else ""
         for rule in rules:
             tried += _tried(rule, part, root, outer, boundary, topic)

@@ -9,7 +9,7 @@ Reading the file: :mod:`referral_stream.contracts.mapping.parsing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from referral_stream.contracts.adapters.reading import Facts, Reading
 from referral_stream.contracts.addresses import ref_hmac
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.mapping.opted_out import said_by
-from referral_stream.contracts.mapping.paths import Path, elements_at, shown, value_at
+from referral_stream.contracts.mapping.paths import Path, PathMark, elements_at, shown, value_at
 from referral_stream.contracts.mapping.signing import Signature
 from referral_stream.contracts.mapping.values import (
     UNREADABLE,
@@ -136,13 +136,25 @@ class MappedSource:
             body = _unpacked(body, path)
         return body
 
-    def notifications(self, body: Any) -> list[tuple[str | None, Any]]:
-        """The notifications of a body, each with its number; None for a body that is one as a whole."""
-        if self.each is not None:
-            return [(str(number), element) for number, element in enumerate(elements_at(body, self.each))]
-        if isinstance(body, list):
-            return [(str(number), element) for number, element in enumerate(body)]
-        return [(None, body)]
+    def notifications(self, body: Any) -> list[Notified]:
+        """The notifications of a body, each with its number (None for a body that is one as a whole), and of what it is
+        an element, if of anything.
+        """
+        bodies = [(str(number), each) for number, each in enumerate(body)] if isinstance(body, list) else [(None, body)]
+        if self.each is None:
+            return [Notified(nth, each, body) for nth, each in bodies]
+        return [
+            Notified(str(number) if nth is None else f"{nth}.{number}", element, whole)
+            for nth, whole in bodies
+            for number, element in enumerate(elements_at(whole, self.each))
+        ]
+
+    def wholes(self, body: Any) -> list[Notified]:
+        """What is in a body beside the lists of its notifications."""
+        if self.each is None:
+            return []
+        bodies = [(str(number), each) for number, each in enumerate(body)] if isinstance(body, list) else [(None, body)]
+        return [Notified(nth, without_elements(each, (self.each,)), each) for nth, each in bodies]
 
     def about(self, payload: Any, root: Any, reading: Reading, nth: str | None) -> About:
         """What is known of a notification, the ``nth`` of a body, before a rule has read it."""
@@ -156,6 +168,31 @@ class MappedSource:
         webhook = Webhook(facts=said_by(payload, self.event), **found)
         links = self.places.links(payload, root, reading)
         return _linked(webhook, links) if links else webhook
+
+
+class Notified(NamedTuple):
+    """One notification of a body: its number, what it says, and where paths from ``$root`` begin."""
+
+    nth: str | None
+    part: Any
+    root: Any
+
+
+def without_elements(payload: Any, lists: Iterable[Path]) -> Any:
+    """A payload without the elements of these lists, which speak for themselves."""
+    for path in lists:
+        payload = _without_elements(payload, path)
+    return payload
+
+
+def _without_elements(payload: Any, path: Path) -> Any:
+    for number, step in enumerate(path):
+        if step is PathMark.EVERY:
+            ahead, rest = path[:number], path[number + 1 :]
+            listed = value_at(payload, ahead)
+            inner = [_without_elements(each, rest) for each in listed] if rest and isinstance(listed, list) else None
+            return _replaced(payload, ahead, inner)
+    return _replaced(payload, path, None)
 
 
 def _unpacked(body: Any, path: Path) -> Any:
@@ -226,6 +263,10 @@ class Mappings:
     def rules_of(self, adapter: str) -> tuple[MappingRule, ...]:
         """The rules that read an adapter's or a source's payloads, in file order."""
         return tuple(rule for rule in self.rules if rule.adapter == adapter)
+
+    def lists_of(self, adapter: str) -> tuple[Path, ...]:
+        """The lists in an adapter's or a source's payloads whose elements rules read."""
+        return tuple(each for each in self.by_adapter.get(adapter, {}) if each is not None)
 
     def any_matches(self, adapter: str, payload: Any, root: Any, topic: str) -> bool:
         """Whether a rule of the adapter's reads a payload, or an element of it."""
@@ -315,6 +356,32 @@ def left_over(rules: Iterable[MappingRule], payload: Any, about: About) -> Mappe
         return whole
     tried = (mapped((MappingRule("", rule.adapter, None, places=rule.places),), payload, about) for rule in rules)
     return next(filter(_is_about_somebody, tried), whole)._replace(rules=())
+
+
+def beside_lists(rules: Iterable[MappingRule], rest: Any, about: About, made: Sequence[Mapped]) -> Mapped | None:
+    """The opt-out in the ``rest`` of a payload whose elements were read: state counts beside every rule; or None.
+
+    None of what elements have said already, and of what stands beside elements that each name somebody, and names
+    nobody. What only a name says is corrected by a rule that matches an element and looks at the whole.
+    """
+    matched = {name for each in made for name in each.rules}
+    looks_at_whole = any(
+        condition.path[:1] == (PathMark.ROOT,)
+        for rule in rules
+        if rule.name in matched
+        for condition in rule.conditions
+    )
+    if looks_at_whole and isinstance(about.own, Webhook):
+        state = tuple(fact for fact in about.own.facts if not fact.guessed)
+        about = about._replace(own=replace(about.own, facts=state))
+    left = left_over(rules, rest, about)
+    if left is None or not isinstance(left.webhook, Webhook):
+        return None
+    who = (left.webhook.subject, left.webhook.link)
+    said = [each.webhook for each in made if isinstance(each.webhook, Webhook)]
+    if any((each.subject, each.link) == who and opt_outs(each) for each in said):
+        return None
+    return None if said and who == (None, None) else left._replace(is_element=False)
 
 
 def _is_about_somebody(one: Mapped) -> bool:
