@@ -168,7 +168,8 @@ def test_zones_have_a_name_or_whole_hours(cell: str, zone: str | None) -> None:
 def test_every_name_is_taken_for_one_field() -> None:
     named = [name for field in FIELDS.values() for name in {field.name, *field.names}]
     assert len(named) == len(set(named))
-    assert all(guessed(name) is not None for name in named)
+    without_meaning = {"consent", "consent_email", "consent_in_app", "consent_phone", "consent_at"}  # to what?
+    assert {name for name in named if guessed(name) is None} == without_meaning
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,9 @@ def test_every_name_is_taken_for_one_field() -> None:
         ("hs_email_optout", "opted_out"),
         ("Time Zone", "time_zone"),
         ("Plan", None),
-        ("consent", "consent"),
+        ("consent", None),
+        ("Consent email", None),
+        ("referral_consent", "consent"),
         ("Marketing consent", None),
         ("GDPR consent", None),
         ("Status", None),
@@ -209,6 +212,19 @@ def test_well_known_columns_are_recognised(column: str, field: str | None) -> No
         "Cancellation date",
         "opt in source",
         "Werbesperre",
+        "unsub_date",
+        "noemail",
+        "Objected",
+        "Consent withdrawn",
+        "Löschung beantragt",
+        "DSGVO-Löschung",
+        "Kontaktsperre",
+        "nicht kontaktieren",
+        "Désabonnement",
+        "Ne pas contacter",
+        "Dado de baja",
+        "Consent",
+        "consent_email",
     ],
 )
 def test_a_column_that_may_hold_somebody_back_is_no_column_to_leave_out(column: str) -> None:
@@ -382,6 +398,28 @@ def test_the_opt_out_in_a_column_that_nobody_named_is_seen() -> None:
     found = row({"Status": "Unsubscribed", "Notes": "wants a bouncy castle for the office, optimistic"})
     assert [(fault.column, fault.stops) for fault in found.faults] == [("Status", "words")]
     assert row({"Status": "Unsubscribed"}, "Status=ignore").faults == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "left"),
+    [
+        ("unsub", True), ("remove me from your list", True), ("abgemeldet", True), ("Do Not Email", True),
+        ("STOP", True), ("blacklisted", True), ("complained", True), ("erased", True), ("withdrawn", True), ("ne pas contacter", True),
+        ("Berlin", False), ("17", False), ("bus stop 12", False), ("team", False), ("active", False), ("no", False),
+    ],
+)  # fmt: skip
+def test_the_words_of_somebody_who_has_left_are_known_in_any_column(cell: str, left: bool) -> None:
+    assert [fault.stops for fault in row({"Remarks": cell}).faults] == (["words"] if left else [])
+
+
+def test_a_refusal_counts_from_its_own_date_if_it_is_clear() -> None:
+    def refused(cell: str, date: str) -> str:
+        cells = {"referral_consent": cell, "referral_consent_at": date}
+        (found,) = [time for kind, time, _ in facts(cells) if kind == "customer.consent_changed"]
+        return found
+
+    assert refused("no", "2026-01-02") == "2026-01-02T23:59:59.999Z"
+    assert refused("perhaps", "2026-01-02") == refused("no", "soon") > "2026-06-01"
 
 
 def test_an_opt_out_holds_whatever_its_column_is_for() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.core import zones
 from referral_stream.core.suggestions import did_you_mean, nearest
-from referral_stream.ops.importing.fields import FIELDS, IGNORE, Field, guessed, looks_protective
+from referral_stream.ops.importing.fields import FIELDS, IGNORE, Field, guessed, looks_protective, looks_welcome
 from referral_stream.ops.importing.values import FORMATS
 
 Why: TypeAlias = Literal["named", "guessed", "ignored", "not used"]
@@ -82,9 +82,10 @@ class Plan:
         for column in self._met.values():
             if column.is_unexplained:
                 named = f"--column {quote(column.name)}"
+                example = "subscribed" if looks_welcome(column.name) else "opted_out"
                 yield (
                     f"column {column.name!r} is not used, and {_MAY}: say what it is (--fields lists what it may be), "
-                    f"for example {named}=opted_out, or leave it out: {named}={IGNORE}"
+                    f"for example {named}={example}, or leave it out: {named}={IGNORE}"
                 )
         if not {"customer", "email"} & by_field.keys():
             yield "no column says who the customer is; for example: --column 'Customer ID'=customer"

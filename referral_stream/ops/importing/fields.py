@@ -132,14 +132,22 @@ FIELDS: Final[dict[str, Field]] = {
 IGNORE: Final = "ignore"
 """In the place of a field: the column is left out, whatever its name looks like."""
 
-_GUESSES: Final = {name: field for field in FIELDS.values() for name in (field.name, *field.names)}
+_GUESSES: Final = {
+    name: field
+    for field in FIELDS.values()
+    for name in (*field.names, *(() if field.becomes == "customer.consent_changed" else (field.name,)))
+}
+"""A column that is only called consent may hold consent to something else."""
 _WORDS: Final = frozenset(
     "optin optouts opted consent consented gdpr permission permissions blocked blocklist blocklisted blacklist "
     "blacklisted denied erased erasure deleted deletion forgotten anonymized anonymised churn churned cancel cancelled "
     "canceled cancellation dispute disputed disputes chargeback chargebacks refund refunded refunds overdue delinquent "
     "dunning complaints complained newsletter subscribed unsubscribes marketing contactable mailable emailable dnd "
     "donotcontact donotemail deceased legal ticket tickets escalated escalation detractor abgemeldet abbestellt "
-    "werbesperre widerspruch gesperrt gekündigt désabonné désinscrit".split()
+    "werbesperre widerspruch gesperrt gekündigt désabonné désinscrit unsub unsubs noemail nomail nocontact suppress "
+    "erase stop stopped objected objection withdrawn withdrew revoked dsgvo rgpd lgpd gelöscht löschung kontaktsperre "
+    "werbewiderspruch widersprochen abmeldung abbestellung kontaktieren désabonnement désinscription contacter "
+    "contactar contatar baja descadastrado desuscrito cancelado uitgeschreven afgemeld disiscritto".split()
 )
 """Of a column's name: what it may hold is a reason not to ask."""
 _PHRASES: Final = ({"opt", "in"}, {"do", "not"}, {"past", "due"}, {"no", "contact"}, {"no", "email"}, {"no", "mail"})
@@ -157,6 +165,17 @@ def looks_protective(column: str) -> bool:
     """Whether a column that no field is known for may say that somebody must not be asked."""
     parts = {*_parts(column), *(word.lower() for word in _PART.findall(column))}
     return says_opt_out(column) or not _WORDS.isdisjoint(parts) or any(phrase <= parts for phrase in _PHRASES)
+
+
+def looks_welcome(column: str) -> bool:
+    """Whether a yes in such a column would be leave to write to somebody, so that a no is the reason."""
+    return not says_opt_out(column) and not _LEAVE.isdisjoint(_parts(column))
+
+
+_LEAVE: Final = frozenset(
+    "optin opted consent consented permission permissions newsletter subscribed marketing contactable mailable "
+    "emailable".split()
+)
 
 
 def _parts(column: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
@@ -36,8 +37,11 @@ _SEGMENTS: Final = {
     "mission driven": "mission_driven", "nonprofit": "mission_driven", "non profit": "mission_driven",
     "ngo": "mission_driven", "charity": "mission_driven",
 }  # fmt: skip
-_HIDDEN = re.compile(r"opt|unsub|spam|bounc|suppress|dnc|do.?not|complain", re.IGNORECASE).search
-"""Of a cell whose column nobody named: may it be the word of somebody who wants no mail?"""
+_LEFT: Final = frozenset({
+    "blacklisted", "blocklisted", "complained", "deleted", "erased", "gelöscht", "gesperrt", "kontaktsperre",
+    "nicht kontaktieren", "widersprochen", "withdrawn", "werbesperre", "no mail", "no email", "no contact",
+})  # fmt: skip
+"""More cells, in lower case, that are the word of somebody who wants no mail, or is not to be asked."""
 _LONGEST_WORD: Final = 40
 _NAMES: Final = frozenset({"id", "email"})
 """Readings of cells whose words mean nothing: an address may begin with spam@."""
@@ -227,7 +231,8 @@ class _Row:
                 if granted and None in dates:
                     self._fault(column.name, "a consent whose date cannot be read counts as none")
                     continue
-                at = (given or self.as_of).first if granted else self.as_of.last
+                refused_at = given if given is not None and truth(cell) is False else self.as_of
+                at = (given or self.as_of).first if granted else refused_at.last
                 data = {"purpose": "referral_ask", "channel": channel, "granted": bool(granted)}
                 self._say("customer.consent_changed", at, data)
 
@@ -359,7 +364,16 @@ class _Row:
 
 def _says_stop(cell: str) -> bool:
     """Whether a short cell, whatever it is meant for, is the word of somebody who wants no mail."""
-    return len(cell) <= _LONGEST_WORD and _HIDDEN(cell) is not None and says_opt_out(cell)
+    return len(cell) <= _LONGEST_WORD and not _NO_WORDS(cell) and _is_left(cell)
+
+
+@lru_cache(maxsize=16_384)
+def _is_left(cell: str) -> bool:
+    """The cells of a column are mostly the same few."""
+    return cell.strip().casefold() in _LEFT or says_opt_out(cell) or answers.read(cell) == "stop"
+
+
+_NO_WORDS = re.compile(r"[\d\s.,:;/+%€$#-]*").fullmatch
 
 
 def _count(cell: str) -> int | None:

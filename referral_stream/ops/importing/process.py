@@ -107,6 +107,7 @@ class _Check:
         self._plan = request.plan()
         self._found = ImportCheck()
         self._first: dict[tuple[str, Stops], int] = {}
+        self._customers: set[int] = set()
         self._writer: Any = None
 
     def run(self, progress: Progress) -> ImportCheck:
@@ -154,7 +155,8 @@ class _Check:
                 found.lost_more += len(found.lost) >= _MOST_MEANINGS
                 found.lost += [row.line] if len(found.lost) < _MOST_MEANINGS else []
         else:
-            found.customers += 1
+            self._customers.add(hash(said.subject or said.link))
+            found.customers = len(self._customers)
             found.by_address += said.subject is None
             found.events.update(fact.type for fact in said.facts)
 
