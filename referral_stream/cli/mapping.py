@@ -55,7 +55,8 @@ def mapping_init(payloads: tuple[BinaryIO, ...], name: str, topic: str | None) -
 @click.option("--topic", help=f"The topic it came from, without prefix. Default: that of the source, else {_TOPIC}.")
 @click.option("--source", metavar="NAME", help="Whose it is, as the header referral-source says: a vendor or a source.")
 def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, source: str | None) -> None:
-    """Try the mappings in FILE on the JSON or form in each PAYLOAD (- for stdin): what it becomes, or why nothing.
+    """Try the mappings in FILE on the JSON or form in each PAYLOAD (one per file or line; - for stdin): what it
+    becomes, or why nothing.
 
     Shows each step: who reads it, which conditions hold, which values are read from where, the events. If FILE is about
     one source of its own, that is where the payload comes from, unless --source or --topic says otherwise.
@@ -69,7 +70,10 @@ def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, s
     from referral_stream.cli.render.mapping import trial_lines
     from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.contracts.inbound.trial import try_mappings
+    from referral_stream.contracts.mapping.sampling import payloads_in
     from referral_stream.contracts.outcomes import Accepted
+    from referral_stream.contracts.topics import SOURCES
+    from referral_stream.core.suggestions import did_you_mean
     from referral_stream.runtime.clock import Clock
 
     mappings = mappings_in(file)
@@ -79,15 +83,23 @@ def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, s
     if topic is None:
         known = mappings.sources.get((source or "").strip().lower())
         topic = _TOPIC if known is None else known.topic
+    elif topic not in SOURCES:
+        raise Unusable(f"no input topic {topic!r}; {did_you_mean(topic, SOURCES)}")
     is_all = True
-    for number, payload in enumerate(payloads):
-        if len(payloads) > 1:
-            click.echo(f"{'' if number == 0 else chr(10)}{payload.name}")
+    named = [
+        (f"{file.name}:{nth}" if len(found) > 1 else file.name, payload)
+        for file in payloads
+        for found in [payloads_in(file.read())]
+        for nth, payload in enumerate(found, 1)
+    ]
+    for number, (name, payload) in enumerate(named):
+        if len(named) > 1:
+            click.echo(f"{'' if number == 0 else chr(10)}{name}")
         try:
-            trial = try_mappings(payload.read().strip(), boundary, Clock().now(), topic=topic, source=source)
+            trial = try_mappings(payload, boundary, Clock().now(), topic=topic, source=source)
         except ValueError as error:
             hint = '; of a source with body = "form" a form is read too: --source' if source is None else ""
-            raise Unusable(f"the payload is not JSON: {error}{hint}") from None
+            raise Unusable(f"{name}: the payload is not JSON: {error}{hint}") from None
         for line in trial_lines(trial):
             click.echo(line)
         adapted = trial.adapted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ContractError(Exception):
     """A record or a line that is not what the contract says."""
@@ -27,3 +29,7 @@ class UnreadableLog(ContractError):
         self.file = file
         self.line = line
         self.problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A process of a backtest raises it in another one."""
+        return type(self), (self.file, self.line, self.problem)

@@ -201,7 +201,7 @@ class _World:
             return None
         if paused is not None and paused.answer != "until":
             return None
-        possible = max(decision.next_eligible_at, *(parse_instant(end)[0] for end in ends if end is not None))
+        possible = max([decision.next_eligible_at, *(parse_instant(end)[0] for end in ends if end is not None)])
         return possible if possible > self.now else None
 
     def _paused(self, decision: Decision) -> Reason | None:

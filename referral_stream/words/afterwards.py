@@ -16,7 +16,8 @@ from referral_stream.words.phrases import phrases
 AfterKind: TypeAlias = Literal["follow-up", "withdrawn", "reward"]
 
 _DIGITS: Final = (
-    dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0)
+    {"XXX": 0}  # no currency was named: nobody knows what a minor unit is of
+    | dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0)
     | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
     | dict.fromkeys("CLF UYW".split(), 4)
 )

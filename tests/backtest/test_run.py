@@ -20,7 +20,7 @@ from referral_stream.core.effects import AskRequested
 from referral_stream.core.events import Event, Link
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import CapLimits, Holdout, Policy
-from referral_stream.replay.reading import LogStartsLate, MixedLog
+from referral_stream.replay.reading import BadLine, LogStartsLate, MixedLog
 from referral_stream.replay.virtual_run import FactReplay
 from tests.backtest.naive import compared, tally, written
 from tests.builders import Told, a_customer, answered, at, command_of, fact, nps, pause, ticket_opened
@@ -320,7 +320,8 @@ def test_a_pool_hands_out_its_tasks_one_by_one() -> None:
 def test_a_line_of_the_log_that_is_not_json_names_its_number(tmp_path: Path) -> None:
     lines = fact_lines(a_customer(), nps(9, "Thu 12:30"))
     log = write(tmp_path / "log", [*lines, b"no"])
-    with pytest.raises(Exception, match=f"log:{len(lines) + 1}: not JSON"):
-        backtest(log, A, B, BOUNDARY)
+    for cores in (1, 2):
+        with pytest.raises(BadLine, match=f"log:{len(lines) + 1}: not JSON"):
+            backtest(log, A, B, BOUNDARY, cores=cores)
     assert backtest(log, A, B, BOUNDARY, skip_bad=True).log.counts.bad_lines == 1
     assert orjson.loads(lines[0])

@@ -287,6 +287,20 @@ def test_a_payload_that_is_no_json_ends_with_2(tmp_path: Path) -> None:
     assert "not JSON" in result.output
 
 
+def test_payloads_in_lines_and_behind_a_byte_order_mark_are_tried_as_they_are_proposed_from(tmp_path: Path) -> None:
+    lines = f"\ufeff{json.dumps(exported('pro'))}\n\n{json.dumps(exported('free'))}\n"
+    result = attempt(tmp_path, lines)
+    assert [line for line in result.output.splitlines() if line.startswith("<stdin>")] == ["<stdin>:1", "<stdin>:2"]
+    assert "workflow.completed" in result.output
+    assert result.exit_code == 1
+
+
+def test_a_topic_that_there_is_not_ends_with_2(tmp_path: Path) -> None:
+    result = attempt(tmp_path, exported("pro"), TOML, "--topic", "npss")
+    assert result.exit_code == 2
+    assert "no input topic 'npss'; did you mean 'nps'?" in result.output
+
+
 def test_a_replay_reads_with_mappings_too(tmp_path: Path) -> None:
     (tmp_path / "mappings.toml").write_text(TOML, encoding="utf-8")
     log = tmp_path / "log.jsonl"

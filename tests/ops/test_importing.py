@@ -404,7 +404,8 @@ def test_the_opt_out_in_a_column_that_nobody_named_is_seen() -> None:
     ("cell", "left"),
     [
         ("unsub", True), ("remove me from your list", True), ("abgemeldet", True), ("Do Not Email", True),
-        ("STOP", True), ("blacklisted", True), ("complained", True), ("erased", True), ("withdrawn", True), ("ne pas contacter", True),
+        ("STOP", True), ("blacklisted", True), ("complained", True), ("erased", True), ("withdrawn", True),
+        ("ne pas contacter", True),
         ("Berlin", False), ("17", False), ("bus stop 12", False), ("team", False), ("active", False), ("no", False),
     ],
 )  # fmt: skip

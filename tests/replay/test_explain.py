@@ -93,6 +93,13 @@ def test_the_story_tells_what_came_in_what_it_opened_and_what_was_decided(tmp_pa
     ]
 
 
+def test_who_was_asked_long_ago_has_a_next_ask_to_come_also_where_only_the_moment_is_in_the_way(tmp_path: Path) -> None:
+    """On a Saturday nothing but quiet hours stands in the way, and no gate names an end."""
+    saturday = fact(ev.UsageRecorded(feature="exports"), "2026-10-03 10:00")
+    said = as_text(explained(tmp_path, nps(9, "Thu 12:30"), saturday))
+    assert "a top score now would not be followed by an ask" in said
+
+
 def test_an_ask_that_is_taken_back_says_why_in_local_time(tmp_path: Path) -> None:
     complaint = fact(ev.ComplaintMade(reference="mail-7"), "Thu 13:00")
     told = story(explained(tmp_path, nps(9, "Thu 12:30"), complaint), "Thu 13:00")

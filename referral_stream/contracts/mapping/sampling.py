@@ -76,8 +76,28 @@ def look_at(payloads: Iterable[tuple[str, bytes]]) -> Samples:
     return Samples(is_form, json, each, tuple(tuple(_fields(part)) for part in found), is_cloud_event, adapters)
 
 
+def payloads_in(content: bytes) -> list[bytes]:
+    """The payloads of a file: one, or one in each of its lines; what is neither stays as it is."""
+    content = content.removeprefix(_BYTE_ORDER_MARK).strip()
+    lines = [line for line in content.splitlines() if line.strip()]
+    if len(lines) < 2 or _is_json(content) or not all(map(_is_json, lines)):  # noqa: PLR2004 (more than one)
+        return [content]
+    return lines
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        read_json(content)
+    except NotJson:
+        return False
+    return True
+
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
 def _bodies(name: str, content: bytes) -> tuple[list[Any], bool]:
-    content = content.removeprefix(b"\xef\xbb\xbf").strip()
+    content = content.removeprefix(_BYTE_ORDER_MARK).strip()
     if not content:
         raise NoSample(f"{name}: is empty")
     try:
