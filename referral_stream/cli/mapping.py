@@ -86,12 +86,10 @@ def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, s
     elif topic not in SOURCES:
         raise Unusable(f"no input topic {topic!r}; {did_you_mean(topic, SOURCES)}")
     is_all = True
-    named = [
-        (f"{file.name}:{nth}" if len(found) > 1 else file.name, payload)
-        for file in payloads
-        for found in [payloads_in(file.read())]
-        for nth, payload in enumerate(found, 1)
-    ]
+    named: list[tuple[str, bytes]] = []
+    for each in payloads:
+        name, found = getattr(each, "name", "<stdin>"), payloads_in(each.read())
+        named += [(f"{name}:{nth}" if len(found) > 1 else name, payload) for nth, payload in enumerate(found, 1)]
     for number, (name, payload) in enumerate(named):
         if len(named) > 1:
             click.echo(f"{'' if number == 0 else chr(10)}{name}")
