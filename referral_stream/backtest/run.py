@@ -7,13 +7,16 @@ order, and no customer of one shard can touch one of another (see :mod:`~referra
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -123,8 +126,17 @@ def _begin(job: _Job) -> None:
 
 
 def _begin_process(job: _Job) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     _begin(job)
     spare_values()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _told() -> _Job:
@@ -193,7 +205,10 @@ def search(
     reading: Progress | None = None,
     replaying: ShardProgress | None = None,
 ) -> tuple[ReadLog, Front]:
-    """Replay ``log`` under policy A and every policy that is tried. Arguments and errors as of :func:`backtest`."""
+    """Replay ``log`` under policy A and every policy that is tried, of which there is one at least.
+
+    Arguments and errors as of :func:`backtest`.
+    """
     policies = tuple(map(_runnable, (a, *(each.policy for each in tried))))
     with TemporaryDirectory(prefix="backtest-") as temporary:
         job = _Job(boundary, policies, _name(log), Path(temporary), skip_bad)
@@ -211,7 +226,7 @@ def search(
                     sums[against - 1].add(sum_)
                 if replaying is not None:
                     replaying(done, len(tasks))
-    of_a = sums[0] if sums else Totals()
+    of_a = sums[0]
     mine = SearchPoint((), of_a.asked.get("a", 0), of_a.regrets.get("a", 0))
     points = [
         SearchPoint(

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.core.policy import Policy
 from referral_stream.core.suggestions import did_you_mean
+from referral_stream.policy_file.reading import expected
 
 MOST_POINTS: Final = 1_000
 NEIGHBOURS: Final = 3
@@ -108,9 +110,16 @@ def _made(values: Mapping[str, Any], names: list[str], combinations: Sequence[tu
         try:
             found.tried.append(TriedPolicy(numbers, Policy.model_validate(changed)))
         except ValidationError as error:
-            told = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
+            told = "; ".join(map(_told, error.errors(include_url=False)))
             found.left_out.append(f"{SearchPoint(numbers, 0, 0).words}: {told}")
     return found
+
+
+def _told(detail: ErrorDetails) -> str:
+    """What is wrong with a policy: a contradiction in its own words, a number by what it may be."""
+    if detail["type"] == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, detail['loc']))} must be {expected(detail['loc'])}"
 
 
 def front(a: SearchPoint, points: list[SearchPoint]) -> Front:

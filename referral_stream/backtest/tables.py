@@ -14,6 +14,7 @@ import orjson
 from referral_stream.backtest.difference import NOT_OPENED, BacktestCompared
 from referral_stream.backtest.fates import OpportunityFate
 from referral_stream.core.instants import rfc3339
+from referral_stream.replay.whole_files import whole_folder
 
 _OF_A_SIDE: Final = {
     "outcome": "VARCHAR", "at": "TIMESTAMP", "mode": "VARCHAR", "channel": "VARCHAR", "template": "VARCHAR",
@@ -63,12 +64,11 @@ class Tables:
 @contextmanager
 def tables(output: Path) -> Iterator[Tables]:
     """What takes the moments for the tables in ``output`` (created if missing), which are written at the end."""
-    output.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="backtest-tables-") as folder:
+    with whole_folder(output) as target, TemporaryDirectory(prefix="backtest-tables-") as folder:
         rows = Path(folder, "moments.jsonl")
         found = Tables(rows)
         yield found
-        found.write(rows, output)
+        found.write(rows, target)
 
 
 def _row(compared: BacktestCompared) -> dict[str, Any]:

@@ -29,10 +29,11 @@ from referral_stream.cli.rewards import rewards
 from referral_stream.cli.run import run
 from referral_stream.cli.schemas import schemas
 from referral_stream.cli.topics import topics
+from referral_stream.cli.verbs import Verbs
 from referral_stream.cli.worker import worker
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="referral-stream")
 def main() -> None:
     """Ask customers for referrals at the right moment, beside your event bus.

@@ -16,6 +16,7 @@ from referral_stream.cli.options import (
     SORT,
     Unusable,
     boundary_of,
+    check_outputs,
     missing_package,
     policy_in,
     private_files,
@@ -100,6 +101,8 @@ def backtest(
     from referral_stream.runtime.gc_tuning import spare_values
 
     _check_usage(log, topics, start or end, against_file, search_file, output)
+    tables = () if output is None else [output / name for name in ("moments.parquet", "moments.csv", "changed.csv")]
+    check_outputs((log, policy_file, against_file, search_file, mappings_file), (report, *tables), output)
     a, b = policy_in(policy_file), policy_in(against_file) if against_file is not None else None
     boundary = boundary_of(a, mappings_file)
     spare_values()
@@ -183,6 +186,9 @@ def _search(log: Path, a: Policy, search_file: Path, boundary: Boundary, how: _H
         wanted = parse_search_file(search_file, a)
     except SearchProblem as problem:
         raise Unusable(str(problem)) from None
+    if not wanted.tried:
+        left_out = "".join(f"\n  - left out {each}" for each in wanted.left_out)
+        raise Unusable(f"{search_file}: nothing is left to try{left_out}")
     with reading_log(log, _REMEDY) as reading, progress("replaying, part by part") as replaying:
         read, front = search(log, a, wanted.tried, boundary, reading=reading, replaying=replaying, **how._asdict())
     for line in front_lines(front, wanted):
@@ -216,9 +222,11 @@ def _tables(output: Path | None) -> Iterator[Tables | None]:
 
 def _write(report: Path, page: str) -> None:
     from referral_stream.cli.render.terminal import say
+    from referral_stream.replay.whole_files import whole_file
 
     try:
-        report.write_text(page, encoding="utf-8")
+        with whole_file(report) as file:
+            file.write(page.encode())
     except OSError as error:
         raise click.ClickException(f"{report}: {error.strerror or error}") from None
     say(f"report: {report}, for you alone")

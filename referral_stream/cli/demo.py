@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from referral_stream.cli.options import missing_package
-
-_INTERRUPTED = 128 + 2
-"""The exit code of a program that Ctrl-C has ended, as shells count it."""
+from referral_stream.cli.options import check_outputs, missing_package
 
 
 @click.command(short_help="Watch one week of twelve customers; no services needed.")
@@ -28,11 +24,8 @@ def demo(*, keep: bool, output: Path) -> None:
     Needs no services: it starts its own broker and Redis in memory and stops them at the end. Takes about half a
     minute.
     """
-    try:
-        _play(output, keep=keep)
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        sys.exit(_INTERRUPTED)
+    check_outputs((), (), output)
+    _play(output, keep=keep)
 
 
 def _play(output: Path, *, keep: bool) -> None:

@@ -50,7 +50,7 @@ def export(topics: tuple[str, ...], start: str | None, end: str | None, output: 
     import sys
 
     from referral_stream.cli.render.terminal import say
-    from referral_stream.ops.export import whole_file
+    from referral_stream.replay.whole_files import whole_file
 
     names, interval = topics or ("customer-events",), _interval(start, end)
     _check_output(output)

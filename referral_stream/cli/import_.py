@@ -11,6 +11,7 @@ from referral_stream.cli.options import (
     SKIP_BAD,
     Unusable,
     check_log_name,
+    check_outputs,
     email_key,
     instant_of,
     private_files,
@@ -114,6 +115,8 @@ def import_(
         raise click.UsageError(_WHEN)
     if output is not None:
         check_log_name(output)
+    refused = refused or Path(f"{file.name}.refused.csv")
+    check_outputs((file, columns_file), (output, refused))
     columns = _columns(named, columns_file)
     deployment = None if output is not None or dry_run else this_deployment()
     key = deployment.boundary.email_key if deployment is not None else email_key()
@@ -121,7 +124,6 @@ def import_(
     request = ImportRequest(file, columns, moment, key, encoding, skip_bad)
     try:
         with private_files():
-            refused = refused or Path(f"{file.name}.refused.csv")
             checked = _checked(request, refused, values=values)
             show_checked(checked, refused, values=values)
             if checked.problems:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,8 @@ def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
     except Diverged as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
+        if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):
+            raise  # nothing is wrong with the log
         raise click.ClickException(f"{error.filename or log}: {error.strerror or error}") from None
 
 
@@ -94,6 +97,28 @@ def check_log_name(output: Path) -> None:
         raise Unusable(f"{output}: replay reads plain files and gzip: end the name in .jsonl or .jsonl.gz")
     if output.exists() and not output.is_file():
         raise Unusable(f"{output} is no file")
+
+
+def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], folder: Path | None = None) -> None:
+    """Ends the process with exit code 2, before anything takes long, where a file cannot be written, or would take the
+    place of what is read. ``folder``: where there may be some, made if it is missing.
+    """
+    import os
+
+    read = [each.resolve() for each in inputs if each is not None]
+    for file in filter(None, files):
+        if file.resolve() in read:
+            raise Unusable(f"{file} is what is read: write the result elsewhere")
+        if file.parent != folder and not file.resolve().parent.is_dir():
+            raise Unusable(f"{file}: there is no folder {file.parent}")
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"{folder}: {error.strerror}") from None
+    for target in {*(file.parent for file in filter(None, files)), *filter(None, [folder])}:
+        if not os.access(target, os.W_OK | os.X_OK):
+            raise Unusable(f"the folder {target} may not be written to")
 
 
 def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> int | None:

@@ -13,6 +13,7 @@ from referral_stream.cli.options import (
     SKIP_BAD,
     SORT,
     boundary_of,
+    check_outputs,
     instant_of,
     policy_in,
     private_files,
@@ -74,12 +75,13 @@ def replay(
       referral-stream replay last-quarter.jsonl --policy policy.toml --output out
     """
     from referral_stream.cli.render.replay import show_summary
-    from referral_stream.replay.files import replay_file
+    from referral_stream.replay.files import OUTPUTS, replay_file
     from referral_stream.replay.snapshot import read_snapshot
     from referral_stream.runtime.gc_tuning import spare_values
 
     if facts and state_file:
         raise click.UsageError("--state is for an exact replay, --facts for the other kind")
+    check_outputs((log, policy_file, mappings_file, state_file), [output / f"{name}.jsonl" for name in OUTPUTS], output)
     end, policy = instant_of(until, "--until", end_of_day=True), policy_in(policy_file)
     boundary = boundary_of(policy, mappings_file)
     spare_values()

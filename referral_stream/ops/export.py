@@ -8,17 +8,11 @@ broker, since ids of events without one are made of a record's position.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import heapq
-import io
-import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
@@ -234,29 +228,6 @@ class _Excerpt:
                 if records := [RawRecord.of(record) for each in found.values() for record in each]:
                     return records
         return []
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[IO[bytes]]:
-    """A file that is there when all of it is written, and else is left as it was; for its owner alone (mode 0600).
-
-    gzip if its name ends in ``.gz``. Raises OSError.
-    """
-    target = target.resolve()
-    with NamedTemporaryFile(dir=target.parent, prefix=".export-", suffix=".part", delete=False) as raw:
-        try:
-            if target.suffix == ".gz":
-                packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
-                with packed, io.BufferedWriter(packed, _BUFFER_BYTES) as content:
-                    yield content
-            else:
-                yield raw.file
-            raw.flush()
-            os.fsync(raw.fileno())
-            Path(raw.name).replace(target)
-        except BaseException:
-            Path(raw.name).unlink(missing_ok=True)
-            raise
 
 
 def _moment(instant: int | None, otherwise: str) -> str:

@@ -40,11 +40,12 @@ from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import Progress
 from referral_stream.replay.overview import BreakerPause, Overview
 from referral_stream.replay.reading import Counts, RecordedLog, open_log
-from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.recorded_run import Diverged, ExactReplay
 from referral_stream.replay.snapshot import Snapshot, entities_of
 from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
 from referral_stream.replay.tables import write_tables
 from referral_stream.replay.virtual_run import FactReplay, Happened
+from referral_stream.replay.whole_files import whole_folder
 
 OUTPUTS = ("decisions", "asks", "followups", "rewards", "records", "dead-letters")
 
@@ -93,12 +94,12 @@ def replay_file(
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on (see ``read_snapshot``).
     ``sort``: read the lines by time. ``as_csv``: write tables beside the files (see :func:`write_tables`).
     ``progress`` is called with the bytes read; what has to be sorted takes about ``memory_bytes`` at a time. Raises
-    UnreadableLog (see :func:`open_log`), Diverged and OSError; what had been written by then stays.
+    UnreadableLog (see :func:`open_log`) and OSError, which leave ``output`` as it was, and Diverged at the end.
     """
-    output.mkdir(parents=True, exist_ok=True)
     summary = Summary()
-    with ExitStack() as stack:
-        files = {name: stack.enter_context((output / f"{name}.jsonl").open("wb")) for name in OUTPUTS}
+    diverged: Diverged | None = None
+    with whole_folder(output) as folder, ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.jsonl").open("wb")) for name in OUTPUTS}
         letters, records = _DeadLetterFile(files["dead-letters"], summary), _Records()
         opened = stack.enter_context(
             open_log(
@@ -110,7 +111,10 @@ def replay_file(
             summary.exact = True
             exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot), notes=opened.notes)
             _write_recorded(exact.run(opened.records, until), summary, records, files, memory_bytes)
-            exact.compare()
+            try:
+                exact.compare()
+            except Diverged as error:
+                diverged = error
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
             facts = FactReplay(policy, lettered=letters.not_applied)
@@ -119,8 +123,11 @@ def replay_file(
             summary.customers = len(facts.customers)
             summary.overview.pauses = [BreakerPause(at, pause) for at, pause in facts.pauses]
         summary.recorded = records.write(files["records"])
-    if as_csv:
-        write_tables(output)
+        stack.close()
+        if as_csv:
+            write_tables(folder)
+    if diverged is not None:
+        raise diverged
     return summary
 
 

@@ -17,7 +17,8 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.policy import Policy
 from referral_stream.ops import export as module
-from referral_stream.ops.export import Exported, ExportProblem, Interval, export, whole_file
+from referral_stream.ops.export import Exported, ExportProblem, Interval, export
+from referral_stream.replay.whole_files import whole_file
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import read_settings

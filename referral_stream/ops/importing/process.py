@@ -15,7 +15,6 @@ from typing import IO, Any, Final, NamedTuple
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import HISTORICAL_HEADER, RawRecord
-from referral_stream.ops.export import whole_file
 from referral_stream.ops.importing.columns import Column, Plan
 from referral_stream.ops.importing.fields import IGNORE
 from referral_stream.ops.importing.history import RowFacts, Stops, cloud_events, told
@@ -23,6 +22,7 @@ from referral_stream.ops.importing.table import TableRow, reading
 from referral_stream.ops.importing.values import ReadInstant
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
+from referral_stream.replay.whole_files import whole_file
 from referral_stream.runtime.deployment import Deployment
 
 TOPIC: Final = "profile"
