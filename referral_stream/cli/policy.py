@@ -44,9 +44,9 @@ def policy_check(file: Path, *, show: bool) -> None:
 @policy_group.command("init", short_help="Write a policy file to start from.")
 @click.argument("file", type=click.Path(path_type=Path), default=Path("policy.toml"))
 def policy_init(file: Path) -> None:
-    """Write a policy to FILE (default: policy.toml; - for stdout) in which every setting is a comment with its default.
+    """Write a policy to FILE (default: policy.toml; - for stdout) that has every setting with its default and meaning.
 
-    Remove the # from a line to change its setting. An existing file is left alone.
+    Change what you like; lines with #: are examples of what is off. An existing file is left alone.
 
     \b
     Example:

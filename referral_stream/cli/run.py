@@ -21,7 +21,8 @@ def run(role: str, *, reset: bool) -> None:
 
     \b
     Examples:
-      REFERRAL_STREAM_EMAIL_KEY=$(openssl rand -hex 32) referral-stream run
+      openssl rand -hex 32 > email-key    (once: the key is kept for good)
+      REFERRAL_STREAM_EMAIL_KEY_FILE=email-key referral-stream run
       referral-stream run projector --reset
     """
     deployment = this_deployment(email_key_needed=role in ("all", "ingest"))

@@ -96,7 +96,7 @@ class ConditionFault(NamedTuple):
 
 
 class Condition:
-    """A compiled trigger: is this event a occasion to ask, and about what?
+    """A compiled trigger: is this event an occasion to ask, and about what?
 
     ``fields``: the fields of ``event.data`` that its expressions use.
     """

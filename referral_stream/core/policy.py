@@ -176,7 +176,7 @@ class Trigger(Section):
     def _condition_faults(self) -> Iterator[Contradiction]:
         if not self.is_own:
             if self.subject != "event.id":
-                yield Contradiction(("subject",), "a subject needs on and when")
+                yield Contradiction(("subject", "on", "when"), "a subject needs on and when")
             return
         unknown = [type_ for type_ in self.on if type_ not in conditions.EVENT_TYPES]
         for type_ in unknown:

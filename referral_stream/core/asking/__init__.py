@@ -1,1 +1,1 @@
-"""From a occasion to ask to the ask: the process ``asking``, one decision per module."""
+"""From an occasion to ask to the ask: the process ``asking``, one decision per module."""

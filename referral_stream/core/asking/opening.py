@@ -1,4 +1,4 @@
-"""Whether a occasion to ask opens an opportunity, repeats one that is live, or comes too late."""
+"""Whether an occasion to ask opens an opportunity, repeats one that is live, or comes too late."""
 
 from __future__ import annotations
 
