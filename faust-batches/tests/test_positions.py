@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ class Kept:
 
         monkeypatch.setattr(positions, "read_positions", read)
         monkeypatch.setattr(positions, "_holds_records", holds_records)
+        monkeypatch.setattr(positions, "_OTHERS_SECONDS", 0.2)
+        monkeypatch.setattr(positions, "_AGAIN_SECONDS", 0.01)
 
     async def send(self, outputs: Sequence[Output]) -> None:
         self.outputs += outputs
@@ -90,6 +93,19 @@ async def test_a_group_that_has_forgotten_where_it_was_does_not_begin_anew(monke
     assert forgotten.reached({TP0: 0, TP1: None}) == {TP0: 0, TP1: None}  # an operator has said where
     first = await Kept(monkeypatch, outcome=False).started()
     assert first.reached({TP0: None, TP1: None}) == {TP0: None, TP1: None}
+
+
+async def test_a_worker_that_begins_while_another_writes_its_first_records_is_not_taken_for_one_that_has_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one's records are there a moment before it has written how far it is."""
+    kept = Kept(monkeypatch)
+    monkeypatch.setattr(positions, "_OTHERS_SECONDS", 60.0)
+    beginning = asyncio.create_task(kept.started())
+    await asyncio.sleep(0.05)
+    assert not beginning.done()
+    await Positions(a_config(positions="positions"), kept.send).keep({TP0: 1})
+    assert (await beginning).reached({TP1: None, NEW: None}) == {TP1: None, NEW: None}
 
 
 async def test_whoever_counts_partitions_otherwise_than_before_does_not_start(kept: Kept) -> None:

@@ -61,7 +61,9 @@ def _list_fields(context: click.Context, _: click.Parameter, wanted: bool) -> No
     callback=_list_fields,
     help="List the fields, and the names that are recognised.",
 )
-@click.option("--dry-run", is_flag=True, help="Read all of it, show what each column became, and write only what was refused.")
+@click.option(
+    "--dry-run", is_flag=True, help="Read all of it, show what each column became, and write only what was refused."
+)
 @click.option("--values", is_flag=True, help="Show values of the columns, too: personal data.")
 @click.option(
     "--output",

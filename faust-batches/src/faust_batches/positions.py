@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 _POLL_MS: Final = 500
 STALL_SECONDS: Final = 20.0
 """A read that gets no further for this long has failed."""
+_OTHERS_SECONDS: Final = 15.0
+"""So long a worker that begins beside us may take from its first records in ``outcome`` to its first position."""
+_AGAIN_SECONDS: Final = 0.5
 
 
 class KeptPosition(NamedTuple):
@@ -101,6 +104,16 @@ class Positions:
             raise ConnectionError(f"{self._config.positions} cannot be read: {exc!r}") from exc
 
     async def _read(self, client: Mapping[str, Any], topic: str) -> None:
+        await self._look(client, topic)
+        give_up = asyncio.get_running_loop().time() + _OTHERS_SECONDS
+        while not self._known and (outcome := self._config.outcome) and await _holds_records(client, outcome):
+            if asyncio.get_running_loop().time() >= give_up:
+                self._lost = True
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+            await self._look(client, topic)
+
+    async def _look(self, client: Mapping[str, Any], topic: str) -> None:
         config = self._config
         entries = await read_positions(client, topic)
         for entry in entries:
@@ -111,7 +124,6 @@ class Positions:
                 )
         self._known = {TP(e.topic, e.partition): e.next_offset for e in entries if e.group == config.id}
         self._found = frozenset(self._known)
-        self._lost = not self._known and config.outcome is not None and await _holds_records(client, config.outcome)
 
     def reached(self, committed: Mapping[TP, int | None]) -> dict[TP, int | None]:
         """Where to read on: what is committed, unless we have been further.
