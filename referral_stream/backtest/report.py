@@ -81,6 +81,11 @@ def render(found: Backtest, a: Policy, b: Policy) -> str:
     )
 
 
+def _even(most: int) -> int:
+    """The end of an axis with a line in its middle, each with a whole number."""
+    return max(2, most + most % 2)
+
+
 def render_front(front: Front, search: Search, log: ReadLog, a: Policy) -> str:
     """The page of a search."""
     most = max([front.a.asks, *(point.asks for point in front.points)], default=0)
@@ -90,8 +95,8 @@ def render_front(front: Front, search: Search, log: ReadLog, a: Policy) -> str:
         front=front,
         left_out=search.left_out,
         policy=a,
-        most=max(1, most),
-        worst=max(1, worst),
+        most=_even(most),
+        worst=_even(worst),
         signal_days=SIGNAL_DAYS,
         run=_run(log, {"A": a}),
     )

@@ -62,12 +62,18 @@ def decisions(
       referral-stream decisions --follow
       referral-stream decisions demo-output --customer cus-deniz
     """
+    from typing import get_args
+
     from referral_stream.cli.render.decisions import as_json, as_line
     from referral_stream.cli.render.terminal import say
+    from referral_stream.core.effects import Outcome
+    from referral_stream.core.suggestions import did_you_mean
     from referral_stream.replay.written import DecisionFilters
 
     if source is None and any((policy_file, mappings_file, sort, skip_bad)):
         raise click.UsageError("--policy, --mappings, --sort and --skip-bad are for a recorded log: name one")
+    if outcome is not None and outcome not in get_args(Outcome):
+        raise click.BadParameter(did_you_mean(outcome, get_args(Outcome)), param_hint="--outcome")
     if source is not None and (start is not None or follow):
         raise click.UsageError("--from and --follow are for the topic: leave SOURCE out")
     if follow and as_data:
@@ -90,7 +96,20 @@ def decisions(
     if as_data:
         click.echo("\n]" if found else "[]")
     if not found:
-        raise click.ClickException("no such decision")
+        raise click.ClickException("no such decision" + _near(trigger))
+
+
+_NEAR = 0.35
+"""Of 1: people shorten the names of triggers."""
+
+
+def _near(trigger: str | None) -> str:
+    """The trigger that may have been meant: policies have more of their own than we know here."""
+    from referral_stream.core.policy import BUILT_IN
+    from referral_stream.core.suggestions import nearest
+
+    near = None if trigger is None or trigger in BUILT_IN else nearest(trigger, BUILT_IN, _NEAR)
+    return "" if near is None else f"; of the trigger {trigger!r}: did you mean {near!r}?"
 
 
 def _from_topic(
@@ -146,5 +165,7 @@ def _from_files(
             boundary = boundary_of(policy, mappings_file)
             replay_file(source, Path(folder), policy, boundary, skip_bad=skip_bad, sort=sort, progress=advance)
             source = Path(folder)
+        elif policy_file or mappings_file or sort or skip_bad:
+            raise click.UsageError(f"--policy, --mappings, --sort and --skip-bad are for a recorded log, not {source}")
         for decision in written_decisions(source, filters):
             show(decision)

@@ -113,7 +113,8 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
             raise Unusable(f"{file}: there is no folder {file.parent}")
     try:
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            with private_files():
+                folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable(f"{folder}: {error.strerror}") from None
     for target in {*(file.parent for file in filter(None, files)), *filter(None, [folder])}:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -65,6 +66,7 @@ async def _run(settings: ConsoleSettings, deployment: Deployment) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # where it listens, we say
     try:
         async with serving(settings, deployment) as served:
             logger.info("listening", extra={"url": served.url, "version": __version__})
@@ -150,17 +152,14 @@ def _letters(deployment: Deployment) -> Letters:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to those who run it, and does not end the process when a port is taken."""
+    """A server that says when it has started, and leaves signals to those who run it."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listens = asyncio.Event()
 
-    async def startup(self, sockets: list[Any] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            raise CannotServe("the port is taken, or may not be used") from None
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         self.listens.set()
 
 
@@ -173,20 +172,27 @@ async def listening(console: Console, limits: ConnectionLimits = LIMITS) -> Asyn
         http=limited(limits), h11_max_incomplete_event_size=32_768, proxy_headers=False, ws="none",
     )  # fmt: skip
     server = _Server(config)
-    at = f"{settings.console_host}:{settings.console_port}"
-    running = asyncio.create_task(server._serve())  # noqa: SLF001 (`serve` would take over the process's signals)
-    listens = asyncio.create_task(server.listens.wait())
-    try:
-        await asyncio.wait({running, listens}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            error = running.exception()
-            raise CannotServe(
-                f"cannot listen on {at} ({error or 'it ended'}): see {PREFIX}CONSOLE_HOST and {PREFIX}CONSOLE_PORT"
-            )
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        listens.cancel()
-        console.stopping.set()
-        server.should_exit = True
-        with suppress(CannotServe):
+    with _socket(settings) as listener:
+        running = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 (`serve` would take over signals)
+        listens = asyncio.create_task(server.listens.wait())
+        try:
+            await asyncio.wait({running, listens}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                raise CannotServe(f"it did not start: {running.exception() or 'it ended'}")
+            yield listener.getsockname()[1]
+        finally:
+            listens.cancel()
+            console.stopping.set()
+            server.should_exit = True
             await running
+
+
+def _socket(settings: ConsoleSettings) -> socket.socket:
+    host, port = settings.console_host, settings.console_port
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise CannotServe(
+            f"cannot listen on {host}:{port} ({error.strerror or error}): "
+            f"see {PREFIX}CONSOLE_HOST and {PREFIX}CONSOLE_PORT"
+        ) from None

@@ -28,7 +28,10 @@ def parse_instant(text: str) -> tuple[int, bool]:
     """
     if "T" not in text and " " not in text and "t" not in text:
         raise ValueError(f"not a date and time: {text!r}")
-    moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows "t" and "z" in lower case, Python does not
+    try:
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows "t" and "z" in lower case, Python does not
+    except ValueError:
+        raise ValueError(f"not a date and time: {text!r}") from None
     naive = moment.tzinfo is None
     if naive:
         moment = moment.replace(tzinfo=UTC)

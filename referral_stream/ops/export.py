@@ -25,7 +25,7 @@ from referral_stream.core.suggestions import nearest
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.connection import why_no_connection
 from referral_stream.runtime.deployment import Deployment
-from referral_stream.runtime.topic_log import STALL_SECONDS, partitions_of
+from referral_stream.runtime.topic_log import STALL_SECONDS, offsets_since, partitions_of
 
 OffsetsRead: TypeAlias = Callable[[int, int], None]
 """Is called with how many offsets lie behind, and of how many."""
@@ -165,10 +165,8 @@ class _Excerpt:
             self._ends = dict(await consumer.end_offsets(partitions))
             self._starts = dict(await consumer.beginning_offsets(partitions))
             if interval.first is not None:
-                found = await consumer.offsets_for_times(dict.fromkeys(partitions, interval.first))
-                for tp in partitions:
-                    at = found.get(tp)
-                    self._starts[tp] = self._ends[tp] if at is None else max(at.offset, self._starts[tp])
+                first = await offsets_since(consumer, partitions, interval.first)
+                self._starts = {tp: max(start, first[tp]) for tp, start in self._starts.items()}
         if interval.offset is not None:
             self._starts = {tp: max(start, interval.offset) for tp, start in self._starts.items()}
         self._starts = {tp: min(start, self._ends[tp]) for tp, start in self._starts.items()}

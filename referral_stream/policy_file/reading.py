@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from typing import Any, NamedTuple, TypeAlias, TypeGuard, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -141,7 +142,7 @@ def _shown(part: str | int) -> str:
 
 
 def _got(value: object) -> str:
-    text = repr(value)
+    text = value.isoformat() if isinstance(value, date | time) else repr(value)
     return f" (got {text if len(text) <= SHOWN else text[:SHOWN] + '…'})"
 
 

@@ -59,6 +59,10 @@ def _numbered(content: Iterable[bytes], compressed: BinaryIO | None, log: Path, 
     try:
         for number, line in enumerate(content, 1):
             read += len(line)
+            if number == 1:
+                if (kind := _other_kind(line)) is not None:
+                    raise UnreadableLog(str(log), 1, f"{kind}: plain text in UTF-8 and gzip are read; write it as one")
+                line = line.removeprefix(_BYTE_ORDER_MARK)  # noqa: PLW2901 (it says nothing)
             if number % _REPORT_EVERY == 1:
                 progress(read if compressed is None else compressed.tell())
             if not line.isspace():
@@ -66,6 +70,23 @@ def _numbered(content: Iterable[bytes], compressed: BinaryIO | None, log: Path, 
     except (EOFError, gzip.BadGzipFile) as error:
         raise UnreadableLog(str(log), number + 1, f"the gzip archive is damaged: {error}") from None
     progress(read if compressed is None else compressed.tell())
+
+
+def _other_kind(first: bytes) -> str | None:
+    """What a file is whose first bytes are those of something else than lines of text."""
+    return next((kind for begins, kind in _OTHER_KINDS.items() if first.startswith(begins)), None)
+
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_OTHER_KINDS: Final = {
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\x00": "an xz archive",
+    b"\x04\x22\x4d\x18": "an lz4 archive",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
 
 
 def _sorted(lines: Iterator[Line], file: str, memory_bytes: int, prefix: str) -> Iterator[Line]:

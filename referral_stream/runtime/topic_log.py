@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -87,11 +87,8 @@ class TopicReader:
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning()
         if self._since is not None:
-            first = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, self._since))
-            ends = await self._consumer.end_offsets(self._partitions)
-            for partition in self._partitions:
-                at = first.get(partition)
-                self._consumer.seek(partition, ends[partition] if at is None else at.offset)
+            for partition, offset in (await offsets_since(self._consumer, self._partitions, self._since)).items():
+                self._consumer.seek(partition, offset)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -189,6 +186,22 @@ class TopicReader:
         wanted = self._partitions if partitions is None else partitions
         found = await self._consumer.getmany(*wanted, timeout_ms=_WAIT_MS, max_records=_MOST_RECORDS)
         return [RawRecord.of(record) for records in found.values() for record in records]
+
+
+async def offsets_since(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], instant: int
+) -> dict[TopicPartition, int]:
+    """The first record of each partition of that instant (epoch ms) or later; the partition's end where there is none.
+
+    The demo's broker looks no time up: of a partition in which it finds none of any time, the beginning.
+    """
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, instant))
+    offsets = {tp: at.offset for tp, at in found.items() if at is not None}
+    if none := [tp for tp in partitions if tp not in offsets]:
+        starts, ends = await consumer.beginning_offsets(none), await consumer.end_offsets(none)
+        ever = await consumer.offsets_for_times(dict.fromkeys(none, 0))
+        offsets |= {tp: starts[tp] if ever.get(tp) is None else ends[tp] for tp in none}
+    return offsets
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:

@@ -99,3 +99,15 @@ def test_a_file_without_decisions_is_named_with_its_line(tmp_path: Path, content
 def test_a_folder_without_decisions_is_one_line(tmp_path: Path) -> None:
     done = decisions(tmp_path)
     assert (done.exit_code, done.stderr) == (1, f"Error: {tmp_path / 'decisions.jsonl'}: No such file or directory\n")
+
+
+def test_names_that_there_are_not_are_no_answers(log: Path, output: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").touch()
+    for arguments, code, said in (
+        ((output, "--outcome", "askd"), 2, "--outcome: did you mean 'asked'?"),
+        ((output, "--trigger", "nps"), 1, "no such decision; of the trigger 'nps': did you mean 'nps_promoter'?"),
+        ((output, "--policy", tmp_path / "policy.toml"), 2, f"are for a recorded log, not {output}"),
+    ):
+        done = decisions(*arguments)
+        assert (done.exit_code, said in done.output) == (code, True), done.output
+    assert decisions(log, "--policy", tmp_path / "policy.toml").exit_code == 0

@@ -121,5 +121,5 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
             broker.accept()[0].settimeout(30)
             exporting.send_signal(signal.SIGINT)
             _, said = exporting.communicate(timeout=30)
-    assert (exporting.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert (exporting.returncode, list(tmp_path.iterdir())) == (130, [])
     assert "Traceback" not in said

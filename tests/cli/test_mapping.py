@@ -314,7 +314,7 @@ def test_a_replay_reads_with_mappings_too(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         return result.output.splitlines()[0]
 
-    assert "1 events" in events(tmp_path / "mappings.toml")
+    assert "1 event," in events(tmp_path / "mappings.toml")
     assert "0 events" in events(toml)
 
 

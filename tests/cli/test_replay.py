@@ -30,7 +30,7 @@ def run(*arguments: str | Path) -> Result:
 def test_replay_writes_its_files_and_sums_up(log: Path, tmp_path: Path) -> None:
     result = run("replay", log, "--output", tmp_path / "out")
     assert result.exit_code == 0
-    assert "fact replay: 15 records, 15 events, 1 customers, policy default" in result.stdout
+    assert "fact replay: 15 records, 15 events, 1 customer, policy default" in result.stdout
     assert {row["type"] for row in rows(tmp_path / "out", "decisions")} == {"referral.decision.made"}
 
 
@@ -341,4 +341,4 @@ def test_nothing_is_wrapped_in_a_pipe(log: Path, tmp_path: Path) -> None:
     narrow = CliRunner().invoke(
         main, ["replay", str(log), "--output", str(tmp_path / "out")], env={"COLUMNS": "40"}, terminal_width=40
     )
-    assert "fact replay: 15 records, 15 events, 1 customers, policy default 736f70974e0b9b43" in narrow.stdout
+    assert "fact replay: 15 records, 15 events, 1 customer, policy default 736f70974e0b9b43" in narrow.stdout

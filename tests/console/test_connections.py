@@ -6,11 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from referral_stream.console.serve import listening
+from referral_stream.console.serve import CannotServe, listening
 from referral_stream.runtime.http_server import ConnectionLimits
 from tests.console.world import NotingWriter, console_over
 from tests.services.redis import RedisServer
@@ -87,3 +88,13 @@ async def test_a_connection_may_ask_again(redis_server: RedisServer, tmp_path: P
             assert (await asyncio.wait_for(reader.readuntil(b"}"), 30)).endswith(b'{"live":true}')
             await asyncio.sleep(LIMITS.header_seconds / 2)
         writer.close()
+
+
+async def test_a_port_that_is_taken_is_said_in_one_line(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with served(redis_server, tmp_path) as port:
+        console = console_over(redis_server.url, tmp_path, prefix="door", models="door", writer=NotingWriter())
+        console = replace(console, settings=console.settings.model_copy(update={"console_port": port}))
+        with pytest.raises(CannotServe, match=f"cannot listen on 127.0.0.1:{port} .*see REFERRAL_STREAM_CONSOLE_HOST"):
+            async with listening(console):
+                pass
+        await console.reader.aclose()

@@ -227,6 +227,8 @@ def test_an_instant_is_one_of_tomls_own_or_text_or_epoch_milliseconds(instant: s
     ("text", "problem"),
     [
         ("[triggers.renewal]\nactive_since = 2026-06-01T00:00:00", "needs a UTC offset"),
+        ("[triggers.renewal]\nactive_since = 2026-06-15", "(got 2026-06-15)"),
+        ('[triggers.renewal]\nactive_since = "yesterday at T"', "not a date and time: 'yesterday at T'"),
         ("[triggers.renewal]\nactive_since = 2026-06-01", "RFC 3339"),
         ("[caps]\ncustomer_days = '90'", "whole number"),
         ("[caps]\ncustomer_days = 90.0", "whole number"),

@@ -18,6 +18,8 @@ _SETTINGS: Final = 10
 def as_lines(found: Backtest, a: Policy, b: Policy) -> Iterator[str]:
     """The result of a backtest."""
     told = figures(found, a, b)
+    if not found.log.counts.records:
+        yield "warning: there is no record in this log"
     yield told.sentence
     yield told.cost
     yield _settings(told.settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from referral_stream.cli.render.terminal import rows, say
+from referral_stream.cli.render.terminal import many, rows, say
 from referral_stream.ops.importing.fields import FIELDS
 from referral_stream.ops.importing.process import ColumnTally, ImportCheck
 from referral_stream.words.escaping import visible
@@ -23,7 +23,7 @@ def show_checked(checked: ImportCheck, refused: Path, *, values: bool) -> None:
     for line in rows(table, right=frozenset({2})):
         click.echo(line)
     click.echo()
-    say(f"{_many(checked.rows, 'row')}, {_many(checked.customers, 'customer')}: {_events(checked)}", indent=4)
+    say(f"{many(checked.rows, 'row')}, {many(checked.customers, 'customer')}: {_events(checked)}", indent=4)
     if checked.by_address:
         say(
             f"{checked.by_address:,} of them by their address alone: what is said reaches whoever has it; while nobody "
@@ -31,11 +31,11 @@ def show_checked(checked: ImportCheck, refused: Path, *, values: bool) -> None:
             indent=4,
         )
     if checked.unread:
-        say(f"{_many(checked.unread, 'line')} cannot be read", indent=4)
+        say(f"{many(checked.unread, 'line')} cannot be read", indent=4)
     if checked.refused:
-        say(f"{_many(checked.refused, 'row')} refused: nobody is named", indent=4)
+        say(f"{many(checked.refused, 'row')} refused: nobody is named", indent=4)
     if checked.faults:
-        say(f"{_many(checked.faults, 'cell')} cannot be used" + _held(checked), indent=4)
+        say(f"{many(checked.faults, 'cell')} cannot be used" + _held(checked), indent=4)
     if checked.unread or checked.refused or checked.faults:
         say(f"which, and why: {refused}", indent=4)
 
@@ -71,11 +71,7 @@ def _events(checked: ImportCheck) -> str:
     if not checked.events:
         return "no events"
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(checked.events.items()))
-    return f"{_many(checked.events.total(), 'event')} ({kinds})"
-
-
-def _many(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+    return f"{many(checked.events.total(), 'event')} ({kinds})"
 
 
 def field_lines() -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from referral_stream.cli.render.terminal import rows, say
+from referral_stream.cli.render.terminal import many, rows, say
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, to_datetime
 from referral_stream.core.policy import Policy
@@ -26,8 +26,8 @@ def show_summary(summary: Summary, policy: Policy, output: Path) -> None:
     """Print what was read and decided, and where the files are."""
     kind = "exact replay" if summary.exact else "fact replay"
     say(
-        f"{kind}: {summary.records:,} records, {summary.events:,} events, {summary.customers:,} customers, "
-        f"policy {policy.name} {policy.hash}"
+        f"{kind}: {many(summary.records, 'record')}, {many(summary.events, 'event')}, "
+        f"{many(summary.customers, 'customer')}, policy {policy.name} {policy.hash}"
     )
     for title, amount, detail in _totals(summary):
         say(f"{title:<15}{amount:>8,}  {detail}".rstrip(), indent=25)
@@ -41,6 +41,9 @@ def show_summary(summary: Summary, policy: Policy, output: Path) -> None:
 def warnings(counts: Counts) -> Iterator[str]:
     """The oddities of a log, one sentence each."""
     remarks = counts.remarks
+    if not counts.records:
+        left = f": none of {many(counts.bad_lines, 'line')} is one" if counts.bad_lines else ""
+        yield f"there is no record in this log{left}"
     if remarks.widest is not None:
         jump = remarks.widest
         how_many = f"{remarks.late:,} lines are older than a line before them"

@@ -44,6 +44,11 @@ def wrapped(text: str, columns: int | None, indent: int = 0) -> str:
     )
 
 
+def many(count: int, what: str) -> str:
+    """A count and what is counted: "1 row", "1,200 rows"."""
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def say(text: str, indent: int = 0, *, err: bool = False) -> None:
     """Print one line, wrapped with a hanging indent at a terminal."""
     click.echo(wrapped(text, width(err=err), indent), err=err)

@@ -144,7 +144,8 @@ def _records(reader: Any, columns: tuple[str, ...], file: Path) -> Iterator[Tabl
         if not any(cells):
             continue
         if len(cells) != len(columns):
-            yield TableRow(line, {}, f"has {len(cells)} cells, the header {len(columns)}")
+            found = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            yield TableRow(line, {}, f"has {found}, the header {len(columns)}")
         else:
             yield TableRow(line, dict(zip(columns, cells, strict=True)))
 
