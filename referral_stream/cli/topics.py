@@ -61,13 +61,13 @@ _PROJECTOR_WRITES = {
 
 
 @topics.command("acls", short_help="Print kafka-acls commands for one role.")
-@click.argument("who", type=click.Choice(PRINCIPALS))
+@click.argument("who", metavar="ROLE", type=click.Choice(PRINCIPALS))
 @click.option("--user", required=True, help="The name it authenticates as: NAME in User:NAME.")
 def topics_acls(who: str, user: str) -> None:
-    """Print the kafka-acls commands that grant WHO what it needs on the broker, and nothing more.
+    """Print the kafka-acls commands that grant ROLE what it needs on the broker, and nothing more.
 
-    WHO is a worker role, the webhook receiver, a messaging worker, or the operator who runs the other verbs. Nothing is
-    sent to the broker.
+    ROLE is ingest, decide, ledger, projector or rewards, the webhook receiver, a messaging worker (worker), or the
+    operator who runs the other verbs. Nothing is sent to the broker.
 
     \b
     Example:

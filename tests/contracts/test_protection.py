@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.deadletters import dead_letter, original
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.inbound.attributes import KEYS
+from referral_stream.contracts.mapping.parsing import build_mappings
 from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Accepted, ElementLetter, Refused, Skipped
 from referral_stream.contracts.records import SOURCE_HEADER, RawRecord
@@ -328,6 +330,17 @@ def test_an_unlisted_name_with_such_a_word_is_a_suppression(name: str) -> None:
         ev.Suppressed(reason="recognised"),
         "cus-1",
     )
+
+
+@rule("I1.12")
+def test_the_state_that_an_unknown_event_holds_is_read() -> None:
+    state = {"contact": {"email": "ana@customer.com", "unsubscribed": True}}
+    mapped = '[[mapping]]\nwhen = { adapter = "cloudevents", type = "com.acme.seen" }\ntype = "usage.recorded"\n'
+    given = Boundary(email_key=KEY, mappings=build_mappings(tomllib.loads(mapped)))
+    assert only(read(cloud_event("com.acme.seen", state))).type == "customer.suppressed"
+    both = accepted(read(cloud_event("com.acme.seen", state), boundary=given))
+    assert sorted(event.type for event in both) == ["customer.suppressed", "usage.recorded"]
+    assert skipped(read(cloud_event("com.acme.seen", {"unsubscribed": False}))).reason == "unknown_type"
 
 
 @rule("I1.11", "I1.13")

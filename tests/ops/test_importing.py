@@ -427,6 +427,7 @@ def test_an_opt_out_holds_whatever_its_column_is_for() -> None:
     found = row({"segment": "Do not contact", "email": "spam@b.example", "company_id": "bounce"})
     assert [fact.type for fact in found.facts][1:] == [SUPPRESSED]
     assert [(fault.column, fault.held) for fault in found.faults] == [("segment", False), ("segment", True)]
+    assert SUPPRESSED in [fact.type for fact in row({"churned": "opted out"}).facts]
 
 
 def test_values_may_have_a_meaning_of_their_own() -> None:

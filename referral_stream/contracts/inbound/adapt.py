@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import Adapter, Reading, candidates
 from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
+from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -175,7 +176,7 @@ class _Body:
             found = self._mapped_cloud_event(attributes, body)
             if found is not None:
                 return found
-            said = unlisted(kind)
+            said = unlisted(kind) or opted_out(self.read(body) if body else structured_data(attributes))
             if not said:
                 return Skipped("unknown_type", kind[:MAX_ID])
             event = self._event(said[0].type, attributes | {"dataschema": None}, said[0].data)
@@ -218,6 +219,7 @@ class _Body:
         reading = boundary.readings[language.CLOUD_EVENTS]
         kind, _, value = (text_at(event, "link") or "").partition(":")
         own = Webhook(
+            facts=opted_out(event["data"]),
             subject=named(event.get("subject"), reading.placeholders),
             id=text_at(event, "id"),
             time=text_at(event, "time") or (None if event.get("time") in (None, "") else UNREADABLE_TIME),

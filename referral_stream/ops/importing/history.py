@@ -43,6 +43,8 @@ _LEFT: Final = frozenset({
 })  # fmt: skip
 """More cells, in lower case, that are the word of somebody who wants no mail, or is not to be asked."""
 _LONGEST_WORD: Final = 40
+_READ_THEMSELVES: Final = frozenset({"customer.suppressed", "customer.erasure_requested", "ask.answered"})
+"""What columns become whose cells say such things, each in its own way."""
 _NAMES: Final = frozenset({"id", "email"})
 """Readings of cells whose words mean nothing: an address may begin with spam@."""
 _REWRITTEN = re.compile(r"\d+\.0+|\d(?:\.\d+)?[eE]\+?\d+").fullmatch
@@ -116,7 +118,8 @@ class _Row:
                 said = column.values.get(cell.strip().lower(), cell) if column.values else cell
                 if not is_blank(said):
                     self._cells.setdefault(column.field.name, []).append((column, said))
-                if not column.field.protects and column.field.reads not in _NAMES and _says_stop(cell):
+                reads_it = column.field.becomes in _READ_THEMSELVES or column.field.reads in _NAMES
+                if not reads_it and _says_stop(cell):
                     self._stopped.append(name)
             elif column.why == "not used" and _says_stop(cell):
                 self._fault(name, "says that somebody wants no mail, and nobody has named the column", stops="words")
