@@ -159,7 +159,7 @@ def _run(program: str, *arguments: str) -> list[str]:
         "REFERRAL_STREAM_EMAIL_KEY": "a key for the tests",
         "REFERRAL_STREAM_HTTP_EVENTS_TOKEN": "a-token-of-the-tests-with-some-length",
         "REFERRAL_STREAM_REWARDS_URL": "https://pay.example.com/",
-        "REFERRAL_STREAM_REWARDS_SECRET": "whsec_" + "YWJj" * 8,
+        "REFERRAL_STREAM_REWARDS_SECRET": "whsec_" + "YWJjZGVmZ2hp" * 3,
     }
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | settings)

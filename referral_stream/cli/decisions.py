@@ -62,20 +62,13 @@ def decisions(
       referral-stream decisions --follow
       referral-stream decisions demo-output --customer cus-deniz
     """
-    from typing import get_args
-
     from referral_stream.cli.render.decisions import as_json, as_line
     from referral_stream.cli.render.terminal import say
-    from referral_stream.core.effects import Outcome
-    from referral_stream.core.suggestions import did_you_mean
     from referral_stream.replay.written import DecisionFilters
 
-    if source is None and any((policy_file, mappings_file, sort, skip_bad)):
-        raise click.UsageError("--policy, --mappings, --sort and --skip-bad are for a recorded log: name one")
-    if outcome is not None and outcome not in get_args(Outcome):
-        raise click.BadParameter(did_you_mean(outcome, get_args(Outcome)), param_hint="--outcome")
-    if source is not None and (start is not None or follow):
-        raise click.UsageError("--from and --follow are for the topic: leave SOURCE out")
+    _check_usage(
+        source, outcome, of_topic=start is not None or follow, of_log=any((policy_file, mappings_file, sort, skip_bad))
+    )
     if follow and as_data:
         raise click.UsageError("--follow has no end, and a JSON array needs one: leave --json out")
     filters = DecisionFilters(customer=customer, trigger=trigger, outcome=outcome)
@@ -99,8 +92,18 @@ def decisions(
         raise click.ClickException("no such decision" + _near(trigger))
 
 
-_NEAR = 0.35
-"""Of 1: people shorten the names of triggers."""
+def _check_usage(source: Path | None, outcome: str | None, *, of_topic: bool, of_log: bool) -> None:
+    from typing import get_args
+
+    from referral_stream.core.effects import Outcome
+    from referral_stream.core.suggestions import did_you_mean
+
+    if source is None and of_log:
+        raise click.UsageError("--policy, --mappings, --sort and --skip-bad are for a recorded log: name one")
+    if outcome is not None and outcome not in get_args(Outcome):
+        raise click.BadParameter(did_you_mean(outcome, get_args(Outcome)), param_hint="--outcome")
+    if source is not None and of_topic:
+        raise click.UsageError("--from and --follow are for the topic: leave SOURCE out")
 
 
 def _near(trigger: str | None) -> str:
@@ -108,7 +111,9 @@ def _near(trigger: str | None) -> str:
     from referral_stream.core.policy import BUILT_IN
     from referral_stream.core.suggestions import nearest
 
-    near = None if trigger is None or trigger in BUILT_IN else nearest(trigger, BUILT_IN, _NEAR)
+    if trigger is None or trigger in BUILT_IN:
+        return ""
+    near = nearest(trigger, BUILT_IN) or next((name for name in BUILT_IN if name.startswith(trigger)), None)
     return "" if near is None else f"; of the trigger {trigger!r}: did you mean {near!r}?"
 
 

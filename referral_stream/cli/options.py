@@ -106,7 +106,8 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
     import os
 
     read = [each.resolve() for each in inputs if each is not None]
-    for file in filter(None, files):
+    written = [file for file in files if file is not None and (file.is_file() or not file.exists())]
+    for file in written:
         if file.resolve() in read:
             raise Unusable(f"{file} is what is read: write the result elsewhere")
         if file.parent != folder and not file.resolve().parent.is_dir():
@@ -117,7 +118,7 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
                 folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable(f"{folder}: {error.strerror}") from None
-    for target in {*(file.parent for file in filter(None, files)), *filter(None, [folder])}:
+    for target in {*(file.parent for file in written), *filter(None, [folder])}:
         if not os.access(target, os.W_OK | os.X_OK):
             raise Unusable(f"the folder {target} may not be written to")
 

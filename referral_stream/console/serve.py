@@ -184,7 +184,8 @@ async def listening(console: Console, limits: ConnectionLimits = LIMITS) -> Asyn
             listens.cancel()
             console.stopping.set()
             server.should_exit = True
-            await running
+            with suppress(Exception):  # it has been told
+                await running
 
 
 def _socket(settings: ConsoleSettings) -> socket.socket:

@@ -18,8 +18,13 @@ _BUFFER_BYTES: Final = 2**20
 def whole_file(target: Path) -> Iterator[IO[bytes]]:
     """A file that is there when all of it is written, and else is left as it was; for its owner alone (mode 0600).
 
-    gzip if its name ends in ``.gz``. Raises OSError.
+    gzip if its name ends in ``.gz``. What is there and is no file (a pipe, a device) is written to as it is. Raises
+    OSError.
     """
+    if target.exists() and not target.is_file():
+        with target.open("wb") as there:
+            yield there
+        return
     target = target.resolve()
     with NamedTemporaryFile(dir=target.parent, prefix=_PREFIX, suffix=".part", delete=False) as raw:
         try:

@@ -79,7 +79,7 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     """Answer with the app from entry to exit. Raises CannotListen."""
     loop = asyncio.get_running_loop()
-    door = Door(within_files(limits))
+    door = Doorkeeper(within_files(limits))
     _words.addFilter(_told_in_words)
     runner = web.AppRunner(app, access_log=None, logger=_words, shutdown_timeout=_ANSWER_SECONDS)
     await runner.setup()
@@ -142,7 +142,7 @@ def _files_watched(
     return report
 
 
-class Door:
+class Doorkeeper:
     """The connections that there are, by address."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -192,7 +192,7 @@ class _Connection(web.RequestHandler):
 
     __slots__ = ("_deadline", "_door", "_from", "_head_bytes", "_limits")
 
-    def __init__(self, manager: web.Server, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, manager: web.Server, door: Doorkeeper, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             manager,
             loop=loop,

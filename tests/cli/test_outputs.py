@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -79,6 +80,27 @@ def test_results_in_the_place_of_older_ones_are_for_their_user_alone(tmp_path: P
     assert run("backtest", log, "--against", policy, "--report", report, "--out", out)[0] == 0
     for new in (report, *out.iterdir()):
         assert new.stat().st_mode & 0o077 == 0, new
+
+
+def test_what_is_no_file_is_written_to_as_it_is(tmp_path: Path, log: Path) -> None:
+    policy, pipe = tmp_path / "b.toml", tmp_path / "pipe"
+    policy.write_text("[caps]\ncustomer_days = 60\n")
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reading:
+        assert run("backtest", log, "--against", policy, "--report", pipe)[0] == 0
+        assert reading.communicate(timeout=60)[0].startswith("<!doctype html>")
+    assert pipe.is_fifo()
+
+
+def test_json_for_a_pipe_is_json_whatever_the_terminal_has(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.jsonl", fact_lines(a_customer("an😀a"), nps(9, customer="an😀a")))
+    done = subprocess.run(
+        [sys.executable, "-m", "referral_stream", "decisions", str(log), "--json"],
+        env=os.environ | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
+        check=True,
+        capture_output=True,
+    )
+    assert {each["subject"] for each in json.loads(done.stdout)} == {"an😀a"}
 
 
 def test_a_search_of_which_nothing_is_left_says_what_was_left_out(tmp_path: Path, log: Path) -> None:

@@ -39,6 +39,7 @@ def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
         {"consent": {"ad_storage": "denied"}}, {"consent": {"sms": "denied", "phone": False}},
         {"sms_consent": {"status": "denied"}}, {"consent": {"email": "granted"}}, {"consent": {"email": None}},
         {"sms_opt_in": False}, {"push_opt_in": "no"}, {"no_contact_since": 3}, {"status": "do not disturb"},
+        {"lead_status": "No Contact"}, {"noEmails": 3},
     ],
 )  # fmt: skip
 def test_what_nobody_refused_is_no_opt_out(record: dict[str, Any]) -> None:

@@ -100,6 +100,7 @@ def reader(status: str, **more: Any) -> dict[str, Any]:
         ({"consent": {"categoryPreferences": {"Promotional Emails": False, "Functional": True}}}, True),
         ({"consent": {"categoryPreferences": {"Newsletter": "false"}}}, True),
         ({"consent": {"categoryPreferences": {"Email": False}}}, True),
+        ({"consent": {"categoryPreferences": {"Marketing & Advertising": False, "Marketing Cookies": False}}}, False),
         ({"consent": {"categoryPreferences": {"Marketing": False, "Advertising": False}}}, False),
         ({"consent": {"categoryPreferences": {}}}, False), ({"consent": None}, False),
         ({"consentManagement": {"deniedConsentIds": ["email_marketing", 7, None]}}, True),

@@ -255,13 +255,17 @@ def test_an_opt_out_beside_a_list_whose_elements_are_read_is_one(toml: str, body
     assert ("customer.suppressed", "cus-1") in told(read(toml, body, name))
 
 
-def test_beside_elements_that_each_name_somebody_nobody_in_particular_has_left() -> None:
+@rule("I1.10", "I1.3")
+def test_an_opt_out_beside_elements_is_that_of_the_one_person_whom_they_name_else_a_dead_letter() -> None:
     toml = SOURCE + 'each = "$.list"\n' + RULE
-    body = {"unsubscribed": True, "list": [{"event": "exported", "user": "cus-1"}]}
-    adapted = read(toml, body)
-    assert told(adapted) == [("usage.recorded", "cus-1")]
+    one, other = {"event": "exported", "user": "cus-1"}, {"event": "exported", "user": "cus-2"}
+    assert ("customer.suppressed", "cus-1") in told(read(toml, {"unsubscribed": True, "list": [one, one]}))
+    adapted = read(toml, {"unsubscribed": True, "list": [one, other]})
+    assert told(adapted) == [("usage.recorded", "cus-1"), ("usage.recorded", "cus-2")]
     assert isinstance(adapted, Accepted)
-    assert adapted.letters == ()
+    assert [letter.cause for _, letter in adapted.letters] == ["unusable_id"]
+    for nobody in ([{"event": "exported"}], []):
+        assert refused(read(toml, {"unsubscribed": True, "list": nobody})).cause == "unusable_id"
 
 
 def test_a_name_that_a_rule_looks_at_is_its_to_correct_also_from_within_a_list() -> None:

@@ -341,6 +341,7 @@ def test_the_state_that_an_unknown_event_holds_is_read() -> None:
     both = accepted(read(cloud_event("com.acme.seen", state), boundary=given))
     assert sorted(event.type for event in both) == ["customer.suppressed", "usage.recorded"]
     assert skipped(read(cloud_event("com.acme.seen", {"unsubscribed": False}))).reason == "unknown_type"
+    assert skipped(read(cloud_event("com.acme.seen", state, subject=None))).reason == "unknown_type"
 
 
 @rule("I1.11", "I1.13")

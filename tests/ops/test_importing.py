@@ -238,6 +238,22 @@ def test_a_column_that_may_hold_somebody_back_is_no_column_to_leave_out(column: 
     assert list(said.problems()) == []
 
 
+@pytest.mark.parametrize(
+    ("column", "example"),
+    [
+        ("Consent", "subscribed"), ("Marketing permission", "subscribed"), ("Consent withdrawn", "opted_out"),
+        ("No marketing", "opted_out"), ("newsletter_unsub", "opted_out"), ("marketing objection", "opted_out"),
+        ("GDPR", "opted_out"),
+    ],
+)  # fmt: skip
+def test_whoever_follows_the_example_holds_back_those_who_refused(column: str, example: str) -> None:
+    plan = Plan([named_column("id=customer")])
+    for name in ("id", column):
+        plan.column(name)
+    (problem,) = plan.problems()
+    assert f"={example}, or leave it out" in problem
+
+
 @pytest.mark.parametrize("column", ["Plan", "Name", "Owner", "MRR", "Notes", "City", "Optimised", "Phone"])
 def test_other_columns_are_left_out_in_peace(column: str) -> None:
     assert not looks_protective(column)
@@ -405,7 +421,7 @@ def test_the_opt_out_in_a_column_that_nobody_named_is_seen() -> None:
     [
         ("unsub", True), ("remove me from your list", True), ("abgemeldet", True), ("Do Not Email", True),
         ("STOP", True), ("blacklisted", True), ("complained", True), ("erased", True), ("withdrawn", True),
-        ("ne pas contacter", True),
+        ("ne pas contacter", True), ("no-email", True), ("No marketing", True), ("suppressions", True),
         ("Berlin", False), ("17", False), ("bus stop 12", False), ("team", False), ("active", False), ("no", False),
     ],
 )  # fmt: skip

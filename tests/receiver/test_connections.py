@@ -122,7 +122,7 @@ async def test_no_more_connections_are_held_than_are_allowed_in_all_and_from_one
 
 def test_a_health_check_finds_room_where_nobody_else_does() -> None:
     for limits in (ConnectionLimits(4, 64), ConnectionLimits(64, 4)):
-        door = http_server.Door(limits)
+        door = http_server.Doorkeeper(limits)
         assert [door.enter("203.0.113.7") for _ in range(5)] == [True] * 4 + [False]
         assert all(door.enter("127.0.0.1") for _ in range(4))
 

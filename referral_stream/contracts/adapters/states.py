@@ -39,6 +39,7 @@ _SUBSCRIPTIONS = frozenset({
     "preferences", "status", "state", "tag", "tags", "label", "labels",
 })  # fmt: skip
 """Words of a field whose text says whether somebody is subscribed."""
+_TAGS = frozenset({"tag", "tags", "label", "labels"})
 _COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscribes", "optouts"})
 """More words of such fields, and of their texts."""
 _LEAVE = frozenset({
@@ -233,6 +234,7 @@ class _Meaning(NamedTuple):
     subscription: bool
     leave: bool
     consent: bool = False
+    tag: bool = False
 
 
 @lru_cache(maxsize=16_384)
@@ -243,7 +245,9 @@ def _meaning(name: str) -> _Meaning | None:
         return _Meaning(opt_out=True, subscription=False, leave=False) if _NO_STATE.isdisjoint(words) else None
     subscription, leave = not _SUBSCRIPTIONS.isdisjoint(words), _asks_for_leave(words)
     consent = leave or (not _CONSENTS.isdisjoint(words) and _COOKIES.isdisjoint(words))
-    found = _Meaning(opt_out=False, subscription=subscription, leave=leave, consent=consent)
+    found = _Meaning(
+        opt_out=False, subscription=subscription, leave=leave, consent=consent, tag=not _TAGS.isdisjoint(words)
+    )
     return found if subscription or leave or consent else None
 
 
@@ -258,10 +262,11 @@ def _holds(name: str, value: Any) -> bool:
     if meaning is None:
         return False
     if meaning.opt_out:
-        return _is_set(value)
+        return _is_set(value) and not (type(value) is int and value > 1 and _words(name)[0] == "no")  # so many mails
     if meaning.subscription:
+        left = says_left if meaning.tag else _is_left
         for text in value if isinstance(value, list) else (value,):
-            if isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text):
+            if isinstance(text, str) and len(text) <= _MAX_STATUS and left(text):
                 return True
     if meaning.consent and isinstance(value, str) and value.strip().casefold() in _REVOKED:
         return True
@@ -284,8 +289,14 @@ def _says_leave(words: list[str]) -> bool:
 
 
 @lru_cache(maxsize=4_096)
-def _is_left(text: str) -> bool:
+def says_left(text: str) -> bool:
+    """Whether a tag, or another short text of its own, says that somebody wants to be left in peace."""
     return says_opt_out(text) or _says_leave(_words(text))
+
+
+def _is_left(text: str) -> bool:
+    """As a status, which may be about something else: ``No Contact`` is who has not been reached yet."""
+    return says_opt_out(text) or not _COMPLAINED.isdisjoint(_words(text))
 
 
 def _is_set(value: Any) -> bool:
@@ -334,7 +345,7 @@ def _asks_for_leave(words: list[str]) -> bool:
     opted_in = "optin" in words or not pairs.isdisjoint({("opt", "in"), ("opted", "in")})
     opted_in = opted_in and (_MESSAGES.isdisjoint(words) or not _MAIL.isdisjoint(words))
     of_mail, is_state = not _MAIL.isdisjoint(words), _NO_STATE.isdisjoint(words)
-    asked = of_mail and not _LEAVE.isdisjoint(words) and is_state
+    asked = of_mail and not _LEAVE.isdisjoint(words) and is_state and _COOKIES.isdisjoint(words)
     may = of_mail and not _MAY.isdisjoint(words) and _PLAIN.issuperset(words)
     wanted = not _WANTED_MAIL.isdisjoint(words) and _PLAIN.issuperset(words)
     return opted_in or asked or may or wanted

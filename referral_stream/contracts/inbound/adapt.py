@@ -176,10 +176,13 @@ class _Body:
             found = self._mapped_cloud_event(attributes, body)
             if found is not None:
                 return found
-            said = unlisted(kind) or opted_out(self.read(body) if body else structured_data(attributes))
+            named_so = unlisted(kind)
+            said = named_so or opted_out(self.read(body) if body else structured_data(attributes))
             if not said:
                 return Skipped("unknown_type", kind[:MAX_ID])
             event = self._event(said[0].type, attributes | {"dataschema": None}, said[0].data)
+            if not named_so and isinstance(event, Refused):  # state of nobody: it may be that of a thing
+                return Skipped("unknown_type", kind[:MAX_ID])
         else:
             event = self._event(kind, attributes, self.read(body) if body else structured_data(attributes))
         return Accepted((event,)) if isinstance(event, Event) else event

@@ -361,8 +361,8 @@ def left_over(rules: Iterable[MappingRule], payload: Any, about: About) -> Mappe
 def beside_lists(rules: Iterable[MappingRule], rest: Any, about: About, made: Sequence[Mapped]) -> Mapped | None:
     """The opt-out in the ``rest`` of a payload whose elements were read: state counts beside every rule; or None.
 
-    None of what elements have said already, and of what stands beside elements that each name somebody, and names
-    nobody. What only a name says is corrected by a rule that matches an element and looks at the whole.
+    None of what elements have said already. Where it names nobody, and all elements the same person, it is theirs. What
+    only a name says is corrected by a rule that matches an element and looks at the whole.
     """
     matched = {name for each in made for name in each.rules}
     looks_at_whole = any(
@@ -377,11 +377,18 @@ def beside_lists(rules: Iterable[MappingRule], rest: Any, about: About, made: Se
     left = left_over(rules, rest, about)
     if left is None or not isinstance(left.webhook, Webhook):
         return None
-    who = (left.webhook.subject, left.webhook.link)
     said = [each.webhook for each in made if isinstance(each.webhook, Webhook)]
+    people = {(each.subject, each.link) for each in said}
+    who = (left.webhook.subject, left.webhook.link)
+    if who == _NOBODY and len(people) == 1:
+        (who,) = people
     if any((each.subject, each.link) == who and opt_outs(each) for each in said):
         return None
-    return None if said and who == (None, None) else left._replace(is_element=False)
+    webhook = replace(left.webhook, subject=who[0], link=who[1])
+    return left._replace(webhook=webhook, is_element=False)
+
+
+_NOBODY: Final = (None, None)
 
 
 def _is_about_somebody(one: Mapped) -> bool:

@@ -147,10 +147,14 @@ _WORDS: Final = frozenset(
     "werbesperre widerspruch gesperrt gekündigt désabonné désinscrit unsub unsubs noemail nomail nocontact suppress "
     "erase stop stopped objected objection withdrawn withdrew revoked dsgvo rgpd lgpd gelöscht löschung kontaktsperre "
     "werbewiderspruch widersprochen abmeldung abbestellung kontaktieren désabonnement désinscription contacter "
+    "einwilligung werbeeinwilligung zustimmung "
     "contactar contatar baja descadastrado desuscrito cancelado uitgeschreven afgemeld disiscritto".split()
 )
 """Of a column's name: what it may hold is a reason not to ask."""
-_PHRASES: Final = ({"opt", "in"}, {"do", "not"}, {"past", "due"}, {"no", "contact"}, {"no", "email"}, {"no", "mail"})
+_PHRASES: Final = (
+    {"opt", "in"}, {"do", "not"}, {"past", "due"},
+    *({"no", what} for what in ("contact", "email", "emails", "mail", "mails", "mailings")),
+)  # fmt: skip
 _PART = re.compile(r"[^\W_]+")
 _CASED = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -169,13 +173,19 @@ def looks_protective(column: str) -> bool:
 
 def looks_welcome(column: str) -> bool:
     """Whether a yes in such a column would be leave to write to somebody, so that a no is the reason."""
-    return not says_opt_out(column) and not _LEAVE.isdisjoint(_parts(column))
+    parts = _parts(column)
+    return not says_opt_out(column) and not _LEAVE.isdisjoint(parts) and _REFUSED.isdisjoint(parts)
 
 
 _LEAVE: Final = frozenset(
     "optin opted consent consented permission permissions newsletter subscribed marketing contactable mailable "
-    "emailable".split()
+    "emailable einwilligung werbeeinwilligung zustimmung".split()
 )
+_REFUSED: Final = frozenset(
+    "no non not kein keine nicht without withdrawn withdrew withdraw revoked blocked denied objected objection out "
+    "stop stopped suppress unsub unsubs widerrufen".split()
+)
+"""Beside such a word a yes is none."""
 
 
 def _parts(column: str) -> list[str]:

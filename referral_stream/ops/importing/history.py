@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
+from referral_stream.contracts.adapters.states import says_left
 from referral_stream.contracts.addresses import address_hmacs
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound import answers
@@ -39,7 +40,7 @@ _SEGMENTS: Final = {
 }  # fmt: skip
 _LEFT: Final = frozenset({
     "blacklisted", "blocklisted", "complained", "deleted", "erased", "gelöscht", "gesperrt", "kontaktsperre",
-    "nicht kontaktieren", "widersprochen", "withdrawn", "werbesperre", "no mail", "no email", "no contact",
+    "nicht kontaktieren", "widersprochen", "withdrawn", "werbesperre",
 })  # fmt: skip
 """More cells, in lower case, that are the word of somebody who wants no mail, or is not to be asked."""
 _LONGEST_WORD: Final = 40
@@ -373,7 +374,7 @@ def _says_stop(cell: str) -> bool:
 @lru_cache(maxsize=16_384)
 def _is_left(cell: str) -> bool:
     """The cells of a column are mostly the same few."""
-    return cell.strip().casefold() in _LEFT or says_opt_out(cell) or answers.read(cell) == "stop"
+    return cell.strip().casefold() in _LEFT or says_left(cell) or answers.read(cell) == "stop"
 
 
 _NO_WORDS = re.compile(r"[\d\s.,:;/+%€$#-]*").fullmatch
