@@ -14,6 +14,7 @@ _MOST_CHARACTERS: Final = 4 * MAX_BYTES
 
 PLACEHOLDERS: Final = frozenset({
     "undefined", "null", "none", "nil", "nan", "[object object]", "unknown", "anonymous", "guest", "0", "-1",
+    "no response",
     "00000000-0000-0000-0000-000000000000",
 })  # fmt: skip
 """What programs write where they have no id, in lower case. The policy may add to them."""

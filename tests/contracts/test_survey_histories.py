@@ -156,7 +156,7 @@ VENDORS: dict[str, Histories] = {
         praise=asknicely(9),
         trouble=asknicely(1),
         opt_outs=(asknicely(9, unsubscribed_c="1"), asknicely(3, "Other", do_not_contact_c="yes")),
-        nothing=(asknicely(10, "Other"), asknicely(1, "Other")),
+        nothing=(asknicely(10, "Other"), asknicely(2, "Other")),
         questions={"Default": "nps"},
     ),
     "wootric": Histories(

@@ -254,7 +254,12 @@ def headers_of(record: Record) -> dict[str, str]:
 # Ids
 
 PLACEHOLDERS = frozenset(
-    [*"undefined null none nil nan unknown anonymous guest 0 -1".split(), "[object object]", str(uuid.UUID(int=0))]
+    [
+        *"undefined null none nil nan unknown anonymous guest 0 -1".split(),
+        "[object object]",
+        "no response",
+        str(uuid.UUID(int=0)),
+    ]
 )
 UNWRITTEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

@@ -67,7 +67,7 @@ def _scale(payload: Payload, template: str | None, reading: Reading) -> Scale:
     """What type and deployment say together; nothing where they contradict each other."""
     kind, said = text_at(payload, "question.question_type"), configured(reading.questions, template)
     if kind is None:
-        return said or IGNORE
+        return said or _UNKNOWN[0]
     own = _TYPES.get(kind.casefold(), IGNORE)
     if said is None:
         return own

@@ -19,11 +19,12 @@ from referral_stream.contracts.adapters.reading import (
     at,
     expandable,
     id_at,
+    list_at,
     object_at,
     profile,
     time_at,
 )
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.states import is_yes, with_opt_out
 from referral_stream.contracts.adapters.surveys import displeased, score_of
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -53,7 +54,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         payload,
         reading,
-        (*with_opt_out(facts, told), *profile(**reading.address_hmacs(address))),
+        (*with_opt_out(facts, told, *_agreed(told)), *profile(**reading.address_hmacs(address))),
         (("email", address), ("delighted_person", id_at(told, *_PEOPLE))),
         kind=kind[:200],
         id=id_at(payload, "event_id"),
@@ -63,6 +64,15 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 _PEOPLE = (*expandable("person"), "person_id")
 _TIMES = ("updated_at", "unsubscribed_at", "created_at")
+
+
+def _agreed(response: Payload) -> list[Payload]:
+    """Further questions that somebody said yes to: one that is called an opt-out is one then."""
+    said = (
+        (id_at(each, "question.id"), at(each, "value.free_response") or at(each, "value"))
+        for each in list_at(response, "additional_answers")
+    )
+    return [{asked: True} for asked, yes in said if asked is not None and is_yes(yes)]
 
 
 def _answered(response: Payload) -> Facts:

@@ -58,6 +58,9 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if kind == _TEST:
         return Skipped("test_mode", "a test of the endpoint")
     response = object_at(payload, "data")
+    if (within := object_at(response, "response")) and "data" in within:  # so some versions send it
+        response = response | within
+        payload = payload | {"data": response}
     facts = _answered(response, reading) if kind in _EVENTS else unlisted(kind)
     if kind in _EVENTS and not is_true(response.get("finished", kind == _WHOLE)):
         facts = unsent(facts)
@@ -92,7 +95,7 @@ _ADDRESSES = (
 
 
 def _answered(response: Payload, reading: Reading) -> Facts:
-    given = object_at(response, "data") or object_at(response, "response.data")
+    given = object_at(response, "data")
     filled = Response(id_at(response, "id"))
     for question, value in given.items():
         scale = configured(reading.questions, question)

@@ -33,7 +33,7 @@ _CHANGED = re.compile(r"\bstatus\W{1,6}from\W{1,6}([0-9]{1,6})\W{1,6}to\W{1,6}([
 _PRIORITIES = {"low": "low", "medium": "normal", "high": "high", "urgent": "urgent"}
 _NUMBERED = dict(zip("1234", _PRIORITIES.values(), strict=True))
 _ADDRESSES = ("ticket_contact_email", "ticket_requester_email", "requester_email")
-_OF_A_PERSON = ("ticket_contact_", "ticket_requester_", "requester_", "ticket_cf_", "ticket_tags")
+_OF_A_PERSON = ("ticket_", "requester_")
 """How the names of fields begin that may hold an opt-out."""
 
 
@@ -87,6 +87,6 @@ ADAPTER = Adapter(
     name="freshdesk",
     marks=(_KEY,),
     recognises=recognises,
-    customer_paths=(f"{_KEY}.ticket_contact_unique_external_id",),
+    customer_paths=tuple(f"{_KEY}.{name}unique_external_id" for name in ("ticket_contact_", "ticket_requester_", "")),
     read=read,
 )

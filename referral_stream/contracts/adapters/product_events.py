@@ -57,7 +57,8 @@ def _says_so(name: str) -> bool:
 _LEFT: Facts = (Fact("customer.suppressed", {"reason": REASON}, guessed=True),)
 _NAMES_OF_LEAVING = frozenset({
     "email complained", "complained", "email marked as junk", "marked as junk", "do not email", "consent revoked",
-    "consent withdrawn", "emailunsubscribe", "message complained",
+    "consent withdrawn", "emailunsubscribe", "message complained", "unsub", "un subscribe",
+    "un subscribe from all email", "subscription abuse",
 })  # fmt: skip
 """In no form that the words of an opt-out have; the last is how Iterable writes ``emailUnSubscribe``."""
 _ERASE = frozenset({"delete", "deletion", "erase", "erasure"})

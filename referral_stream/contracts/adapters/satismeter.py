@@ -38,8 +38,6 @@ from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("completed", "dismissed")
-_NO_ID = "no response"
-"""What it calls somebody whom the site did not name: else all of them would be one customer."""
 _NOTHING: Facts = ()
 _SATISFACTION = frozenset({"csat", "ces"})
 """Metrics that are asked on several scales."""
@@ -58,13 +56,10 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     event, response = str(payload.get("event")), object_at(payload, "response")
     user = object_at(response, "user")
-    if str(user.get("userId")).casefold() == _NO_ID:
-        user = user | {"userId": None}
-        payload = payload | {"response": response | {"user": user}}
     facts = _answered(response, reading) if event in _EVENTS else unlisted(event)
     if event in _EVENTS and not _is_whole(event, response):
         facts = unsent(facts) or (asked_by_survey("satismeter") if event == "dismissed" else ())
-    facts = with_opt_out(facts, payload.get("traits"), user)
+    facts = with_opt_out(facts, payload.get("traits"), user, _by_name(response))
     if not facts:
         return Skipped("no_score" if event in _EVENTS else "irrelevant", event[:200])
     address = user.get("email")
@@ -77,6 +72,12 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         id=made_id(id_at(response, "id"), event),
         time=time_at(response, "created"),
     )
+
+
+def _by_name(response: Payload) -> Payload:
+    """The answers under the names that the team gave its questions."""
+    named = ((at(each, "name"), at(each, "value")) for each in list_at(response, "answers"))
+    return {name: value for name, value in named if isinstance(name, str)}
 
 
 def _is_whole(event: str, response: Payload) -> bool:

@@ -26,8 +26,8 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.adapters.states import by_machine, with_opt_out
-from referral_stream.contracts.adapters.surveys import score_of
+from referral_stream.contracts.adapters.states import by_machine, is_true, with_opt_out
+from referral_stream.contracts.adapters.surveys import displeased, is_turned_round, score_of, unsent
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias", "delete"})
@@ -202,14 +202,32 @@ def _scored(payload: Payload, *, is_nps: bool = False) -> Facts:
     properties = object_at(payload, "properties")
     if isinstance(survey := properties.get("survey"), dict):  # Gainsight PX
         properties = properties | survey
-    answers = [each for each in list_at(properties, "answers") if str(at(each, "metric")).casefold() == "nps"]
-    if answers:
-        scores = [score for answer in answers if (score := _score(answer)) is not None]
-    else:
-        stated = [str(properties[name]).casefold() for name in _KINDS if name in properties]
-        if not (is_nps or "nps" in stated):
-            return ()
-        scores = [] if (score := _score(properties)) is None else [score]
+    answers = [each for each in list_at(properties, "answers") if isinstance(each, dict)]
+    if any(_metric(each) for each in answers):
+        facts = _of_answers(payload, properties, answers)
+        is_left = any(is_true(properties.get(name)) for name in ("surveyDismissed", "surveyPending"))
+        return unsent(facts) if is_left or plain(str(payload.get("event"))) == "survey dismissed" else facts
+    stated = [str(properties[name]).casefold() for name in _KINDS if name in properties]
+    if not (is_nps or "nps" in stated):
+        return ()
+    scores = [] if (score := _score(properties)) is None else [score]
+    return _answered_with(payload, properties, scores)
+
+
+def _of_answers(payload: Payload, properties: Payload, answers: list[Payload]) -> Facts:
+    """SatisMeter's, each with its metric; of satisfaction and effort, asked on several scales, the lowest counts."""
+    loyal = [each for each in answers if _metric(each) == "nps" and not is_turned_round(each.get("label"))]
+    scores = [score for each in loyal if (score := _score(each)) is not None]
+    bad = [fact for each in answers if _metric(each) in ("csat", "ces") for fact in displeased(_score(each))]
+    return (*_answered_with(payload, properties, scores), *bad[:1])
+
+
+def _metric(answer: Payload) -> str:
+    metric = answer.get("metric")
+    return metric.casefold() if isinstance(metric, str) else ""
+
+
+def _answered_with(payload: Payload, properties: Payload, scores: list[int | float]) -> Facts:
     if not scores:
         return ()
     score = min(scores)
@@ -314,6 +332,7 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
     "email opened": _mail("email.opened"),
     "email link clicked": _mail("email.clicked"),
     "email bounced": _suppressed("bounce"),
+    "email dropped": _suppressed("bounce"),
     "email soft bounced": _nothing,
     "email marked as spam": _suppressed("spam_report"),
     "unsubscribed": _suppressed("unsubscribe"),

@@ -40,7 +40,7 @@ _SUBSCRIPTIONS = frozenset({
 })  # fmt: skip
 """Words of a field whose text says whether somebody is subscribed."""
 _TAGS = frozenset({"tag", "tags", "label", "labels"})
-_COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscribes", "optouts"})
+_COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscribes", "unsub", "unsubs", "optouts"})
 """More words of such fields, and of their texts."""
 _LEAVE = frozenset({
     "consent", "consents", "consented", "permission", "accepts", "accepted", "agreed", "agrees", "subscribe",
@@ -125,7 +125,7 @@ def is_test(record: Any) -> bool:
     if not isinstance(record, dict):
         return False
     for name, value in record.items():  # noqa: SIM110 (a generator would take half of the time)
-        if _is_of_trial(name[:_LONGEST_WORDS]) and _is_yes(value):
+        if _is_of_trial(name[:_LONGEST_WORDS]) and is_yes(value):
             return True
     return False
 
@@ -138,7 +138,7 @@ def _is_of_trial(name: str) -> bool:
 _TRIALS = frozenset({"test", "istest", "testmode", "testsend", "istestsend", "testevent", "istestevent", "preview"})
 
 
-def _is_yes(value: Any) -> bool:
+def is_yes(value: Any) -> bool:
     """Clearly true: ``preview`` may be a text."""
     return value is True or (type(value) in (int, str) and str(value).strip().casefold() in {"1", "true", "yes"})
 

@@ -55,7 +55,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _answered(payload, reading)
     if payload.get("response_status") != "completed" or mode != _BY_RESPONDENT:
         facts = unsent(facts)
-    facts += opted_out(payload.get("custom_variables"), payload.get("metadata"))
+    facts += opted_out(payload.get("custom_variables"), payload.get("metadata"), _by_name(payload))
     if not facts:
         return Skipped("no_score", "response")
     modified = time_at(payload, "date_modified", "date_created")
@@ -107,6 +107,13 @@ def _answered(payload: Payload, reading: Reading) -> Facts:
             for given in list_at(question, "answers"):
                 filled.add(reference, scale or IGNORE, _value(given), is_configured=scale is not None)
     return filled.facts()
+
+
+def _by_name(payload: Payload) -> Payload:
+    """The answers under the names that the team gave its questions."""
+    questions = (each for page in list_at(payload, "pages") for each in list_at(page, "questions"))
+    named = ((text_at(each, "variable_id"), list_at(each, "answers")) for each in questions)
+    return {name: [_value(given) for given in answers] for name, answers in named if name}
 
 
 def _value(given: Any) -> Any:

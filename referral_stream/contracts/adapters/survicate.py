@@ -20,7 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.states import is_yes, with_opt_out
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured, is_turned_round
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
@@ -43,7 +43,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     traits = _traits(event)
     event = event | {"respondent": object_at(event, "respondent") | {"attributes": traits}}
     answers = [given for given in answers if isinstance(given, dict)]
-    facts = with_opt_out(_answered(event, answers, reading) if kind in _EVENTS else unlisted(kind), event["respondent"])
+    facts = with_opt_out(
+        _answered(event, answers, reading) if kind in _EVENTS else unlisted(kind),
+        event["respondent"],
+        *_agreed(answers),
+    )
     if not facts:
         return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
     return about_whom(
@@ -60,6 +64,12 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         id=id_at(payload, "messageId"),
         time=time_at(event, "timestamp"),
     )
+
+
+def _agreed(answers: list[Payload]) -> list[Payload]:
+    """Questions that somebody said yes to: one that is called an opt-out is one then."""
+    said = ((at(each, "question.body"), at(each, "choice.body") or at(each, "text")) for each in answers)
+    return [{asked: True} for asked, yes in said if isinstance(asked, str) and is_yes(yes)]
 
 
 def _traits(event: Payload) -> Payload:

@@ -60,10 +60,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = str(payload.get("event_type"))
     response = object_at(payload, "form_response")
     answers = [given for given in list_at(response, "answers") if isinstance(given, dict)]
-    facts = _answered(response, answers, reading) if kind in _EVENTS else unlisted(kind)
+    fields = _fields(response)
+    facts = _answered(response, answers, fields, reading) if kind in _EVENTS else unlisted(kind)
     if kind == _PARTIAL:
         facts = unsent(facts)
-    facts = with_opt_out(facts, response.get("hidden"), _chosen(answers))
+    facts = with_opt_out(facts, response.get("hidden"), _chosen(answers, fields))
     if not facts:
         return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
     address = next((found for name in _ADDRESSES if (found := at(response, f"hidden.{name}"))), None)
@@ -78,10 +79,19 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     )
 
 
-def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Facts:
-    fields = {
-        usable_id(field.get("id")): field for field in list_at(response, "definition.fields") if isinstance(field, dict)
-    }
+def _fields(response: Payload) -> dict[str | None, Payload]:
+    """The definition of the form's questions, by id."""
+    listed = list_at(response, "definition.fields")
+    return {usable_id(field.get("id")): field for field in listed if isinstance(field, dict)}
+
+
+def _reference(asked: Payload, fields: dict[str | None, Payload]) -> str | None:
+    """What the team calls a question: in older webhooks the definition alone says it."""
+    field_id = usable_id(asked.get("id"))
+    return usable_id(asked.get("ref")) or usable_id(fields.get(field_id, {}).get("ref")) or field_id
+
+
+def _answered(response: Payload, answers: list[Payload], fields: dict[str | None, Payload], reading: Reading) -> Facts:
     questions = [asked if type(asked := given.get("field")) is dict else {} for given in answers]
     kinds = [asked.get("type") for asked in questions]
     filled = Response(id_at(response, "token"))
@@ -89,7 +99,7 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
         if kind not in _SCALED and not reading.questions:
             continue
         field_id = usable_id(asked.get("id"))
-        reference = usable_id(asked.get("ref")) or field_id
+        reference = _reference(asked, fields)
         scale = configured(reading.questions, reference, field_id) if reading.questions else None
         if scale is None:
             filled.add(reference, _scale(kind, reference, fields.get(field_id, {})), _value(given))
@@ -98,10 +108,15 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
     return filled.facts()
 
 
-def _chosen(answers: list[Payload]) -> Payload:
+def _chosen(answers: list[Payload], fields: dict[str | None, Payload]) -> Payload:
     """What was chosen, yes or no or by label, under the references that the team gave its questions."""
-    chosen = ((at(given, "field.ref"), given.get("boolean"), at(given, "choice.label")) for given in answers)
-    return {ref: label if yes is None else yes for ref, yes, label in chosen if isinstance(ref, str)}
+    found: Payload = {}
+    for given in answers:
+        reference = _reference(object_at(given, "field"), fields)
+        chosen = (given.get("boolean"), at(given, "choice.label"), at(given, "choices.labels"))
+        if reference is not None:
+            found[reference] = next((each for each in chosen if each is not None), None)
+    return found
 
 
 def _value(given: Payload) -> Any:
