@@ -16,7 +16,7 @@ from referral_stream.runtime.http_server import ConnectionLimits
 from tests.console.world import NotingWriter, console_over
 from tests.services.redis import RedisServer
 
-LIMITS = ConnectionLimits(connections=12, per_address=6, header_seconds=1.0)
+LIMITS = ConnectionLimits(connections=12, per_address=6, header_seconds=2.0)
 FINE = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 

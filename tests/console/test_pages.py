@@ -183,7 +183,7 @@ async def test_a_policy_of_which_there_is_much_to_say_keeps_nobody_waiting(viewe
         waits.append(loop.time() - began)
     assert "k7x: unknown key" in words((await comparing).text)
     assert len(waits) > 1
-    assert sum(waits) > 4 * max(waits)  # it goes on all the while
+    assert max(waits) < sum(waits) / 2  # it goes on meanwhile: within the loop there would be one long wait
 
 
 async def test_versions_of_the_policy_before_are_kept_and_compared_with_the_one_in_force(
