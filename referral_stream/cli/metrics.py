@@ -80,6 +80,7 @@ def metrics(
     """
     from referral_stream.cli.render.metrics import as_csv, as_lines
     from referral_stream.cli.render.terminal import json_text, say
+    from referral_stream.core.counting import MONTHS, first_month
     from referral_stream.metrics.report import as_data, report
 
     if log is None and any((mappings_file, sort, skip_bad)):
@@ -93,6 +94,13 @@ def metrics(
         policy = policy_in(policy_file)
         records = _replayed(log, policy, mappings_file, sort=sort, skip_bad=skip_bad)
     found = report(records, policy, by=dimensions, since=first, until=last)
+    if found.as_of is not None and found.period.since < (kept := first_month(found.as_of)):
+        say(
+            f"warning: a customer's record covers {MONTHS} months, here back to {kept}: figures of earlier months are "
+            "incomplete; those of a LOG that was exported then are not",
+            indent=9,
+            err=True,
+        )
     if form == "json":
         click.echo(json_text(as_data(found)))
     elif form == "csv":

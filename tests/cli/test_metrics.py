@@ -91,6 +91,15 @@ def test_months_bound_it(tmp_path: Path) -> None:
     assert data(log, "--since", "2026-06", "--until", "2026-06")["total"]["conversion"]["of"] == 1
 
 
+@rule("A7.1")
+def test_months_that_records_hold_no_more_are_said(tmp_path: Path) -> None:
+    log = write(tmp_path / "log", fact_lines(*STORY))
+    earlier, kept = run(log, "--since", "2025-06", "--format", "json"), run(log, "--since", "2025-07")
+    assert "warning: a customer's record covers 13 months, here back to 2025-07" in " ".join(earlier.stderr.split())
+    assert (json.loads(earlier.stdout)["since"], earlier.exit_code) == ("2025-06", 0)
+    assert "warning" not in kept.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
