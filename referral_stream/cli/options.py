@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -103,8 +104,6 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
     """Ends the process with exit code 2, before anything takes long, where a file cannot be written, or would take the
     place of what is read. ``folder``: where there may be some, made if it is missing.
     """
-    import os
-
     read = [each.resolve() for each in inputs if each is not None]
     written = [file for file in files if file is not None and (file.is_file() or not file.exists())]
     for file in written:

@@ -177,7 +177,6 @@ _COMPARISONS: Final = RateLimitConfig(
 )  # fmt: skip
 
 
-_COMPARING: Final = asyncio.Lock()
 _LONGEST_POLICY: Final = 65_536
 
 
@@ -191,7 +190,7 @@ async def compare_policy(request: AnyRequest) -> Template:
         problem = f"a policy of {len(text):,} characters: at most {_LONGEST_POLICY:,} are compared here"
     else:
         try:
-            async with _COMPARING:  # beside the loop: to say what is wrong with a policy may take seconds
+            async with console.comparing:  # beside the loop: to say what is wrong with a policy may take seconds
                 differences = await asyncio.to_thread(compared, console.policy, text)
         except PolicyProblem as found:
             problem = str(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Event
+from asyncio import Event, Lock
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,7 +43,7 @@ class Letters:
 class Console:
     """What the handlers work with. ``stopping`` is set when the process ends: live pages let go then.
 
-    ``provider`` is there where the settings name one.
+    ``provider`` is there where the settings name one. ``comparing`` is held while a policy is read beside another one.
     """
 
     settings: ConsoleSettings
@@ -57,6 +57,7 @@ class Console:
     comparer: Comparer
     provider: Provider | None = None
     stopping: Event = field(default_factory=Event)
+    comparing: Lock = field(default_factory=Lock)
 
     @property
     def topics(self) -> Topics:

@@ -32,7 +32,6 @@ OffsetsRead: TypeAlias = Callable[[int, int], None]
 
 _WAIT_MS: Final = 500
 _MOST_RECORDS: Final = 2_000
-_BUFFER_BYTES: Final = 1 << 16
 _RIGHTS: Final = "`referral-stream topics acls operator` prints the rights it takes"
 
 

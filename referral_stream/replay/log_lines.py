@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ def _numbered(content: Iterable[bytes], compressed: BinaryIO | None, log: Path, 
             if number == 1:
                 if (kind := _other_kind(line)) is not None:
                     raise UnreadableLog(str(log), 1, f"{kind}: plain text in UTF-8 and gzip are read; write it as one")
-                line = line.removeprefix(_BYTE_ORDER_MARK)  # noqa: PLW2901 (it says nothing)
+                line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 (it says nothing)
             if number % _REPORT_EVERY == 1:
                 progress(read if compressed is None else compressed.tell())
             if not line.isspace():
@@ -77,15 +78,14 @@ def _other_kind(first: bytes) -> str | None:
     return next((kind for begins, kind in _OTHER_KINDS.items() if first.startswith(begins)), None)
 
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _OTHER_KINDS: Final = {
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"PK\x03\x04": "a zip archive",
     b"BZh": "a bzip2 archive",
     b"\xfd7zXZ\x00": "an xz archive",
     b"\x04\x22\x4d\x18": "an lz4 archive",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
+    BOM_UTF16_LE: "text in UTF-16",
+    BOM_UTF16_BE: "text in UTF-16",
 }
 
 

@@ -10,11 +10,18 @@ from urllib.parse import urlsplit
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what a secret begins with)
 FEWEST_BYTES: Final = 24
-_FEWEST_DIFFERENT: Final = 6
 MOST_BYTES: Final = 64
 """Of a secret: what the specification of Standard Webhooks asks for."""
 
 _HOW: Final = 'for example from: echo "whsec_$(openssl rand -base64 32)"'
+
+
+def is_monotonous(secret: str | bytes) -> bool:
+    """Whether a secret, however long, is of the same few characters again and again."""
+    return len(set(secret)) < _FEWEST_DIFFERENT
+
+
+_FEWEST_DIFFERENT: Final = 6
 
 
 def secret_fault(secret: str) -> str | None:
@@ -28,7 +35,7 @@ def secret_fault(secret: str) -> str | None:
         return f"after {SECRET_PREFIX} it is base64, {_HOW}"
     if not FEWEST_BYTES <= len(key) <= MOST_BYTES:
         return f"holds {FEWEST_BYTES} to {MOST_BYTES} bytes in base64, {_HOW}"
-    if len(set(key)) < _FEWEST_DIFFERENT:
+    if is_monotonous(key):
         return f"anybody could guess it; take another, {_HOW}"
     return None
 

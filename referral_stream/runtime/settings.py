@@ -34,7 +34,7 @@ from referral_stream.core.instants import Instant
 from referral_stream.core.suggestions import did_you_mean, nearest
 from referral_stream.runtime.addresses import REDIS_FORM, has_port, is_public_url, is_redis_url, may_be_listened_on
 from referral_stream.runtime.console_settings import ConsoleOptions
-from referral_stream.runtime.payer_address import address_fault, secret_fault
+from referral_stream.runtime.payer_address import address_fault, is_monotonous, secret_fault
 
 PREFIX = "REFERRAL_STREAM_"
 
@@ -45,19 +45,19 @@ TEST_EMAIL_KEY = "referral-stream-test-key"
 """``replay`` and ``demo`` hash addresses with this key unless one is given: equal in, equal out, on every machine."""
 
 _KEY_SOURCE = "for example from: openssl rand -hex 32"
-_FEWEST_CHARACTERS, _FEWEST_DIFFERENT = 16, 6
+_FEWEST_CHARACTERS: Final = 16
 
 
 def is_guessable(secret: str) -> bool:
-    """Whether a secret, however long, is in everybody's hands, or is one character again and again."""
-    return len(set(secret)) < _FEWEST_DIFFERENT or secret == TEST_EMAIL_KEY
+    """Whether a secret, however long, is in everybody's hands, or is of the same few characters."""
+    return is_monotonous(secret) or secret == TEST_EMAIL_KEY
 
 
 def _key_fault(key: str) -> str | None:
     """What is wrong with a key that somebody sets to hash addresses with."""
     if len(key) < _FEWEST_CHARACTERS:  # 128 bits, even of hexadecimal digits that repeat
         return f"at least {_FEWEST_CHARACTERS} characters, {_KEY_SOURCE}"
-    if len(set(key)) < _FEWEST_DIFFERENT:
+    if is_monotonous(key):
         return f"anybody could guess it; take another, {_KEY_SOURCE}"
     return None
 

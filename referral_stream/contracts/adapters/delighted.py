@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     time_at,
 )
-from referral_stream.contracts.adapters.states import is_yes, with_opt_out
+from referral_stream.contracts.adapters.states import agreed, with_opt_out
 from referral_stream.contracts.adapters.surveys import displeased, score_of
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -67,12 +67,10 @@ _TIMES = ("updated_at", "unsubscribed_at", "created_at")
 
 
 def _agreed(response: Payload) -> list[Payload]:
-    """Further questions that somebody said yes to: one that is called an opt-out is one then."""
-    said = (
+    return agreed(
         (id_at(each, "question.id"), at(each, "value.free_response") or at(each, "value"))
         for each in list_at(response, "additional_answers")
     )
-    return [{asked: True} for asked, yes in said if asked is not None and is_yes(yes)]
 
 
 def _answered(response: Payload) -> Facts:

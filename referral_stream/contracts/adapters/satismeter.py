@@ -2,9 +2,8 @@
 
 A question says by its ``metric`` what it measures; in older webhooks the response's ``category`` (promoter, …) shows
 that its ``rating`` is NPS. Satisfaction is asked on several scales there, so ``questions`` names each question's; until
-then only the lowest counts. A
-survey that was closed before its end counts only what speaks against asking; one that was closed without an answer was
-put to somebody a moment ago.
+then only the lowest counts. A survey that was closed before its end counts only what speaks against asking; one that
+was closed without an answer was put to somebody a moment ago.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ itself), and whoever missed the event sees them there. The names are read as tho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
@@ -125,7 +125,7 @@ def is_test(record: Any) -> bool:
     if not isinstance(record, dict):
         return False
     for name, value in record.items():  # noqa: SIM110 (a generator would take half of the time)
-        if _is_of_trial(name[:_LONGEST_WORDS]) and is_yes(value):
+        if _is_of_trial(name[:_LONGEST_WORDS]) and _is_yes(value):
             return True
     return False
 
@@ -138,7 +138,7 @@ def _is_of_trial(name: str) -> bool:
 _TRIALS = frozenset({"test", "istest", "testmode", "testsend", "istestsend", "testevent", "istestevent", "preview"})
 
 
-def is_yes(value: Any) -> bool:
+def _is_yes(value: Any) -> bool:
     """Clearly true: ``preview`` may be a text."""
     return value is True or (type(value) in (int, str) and str(value).strip().casefold() in {"1", "true", "yes"})
 
@@ -286,6 +286,11 @@ def _says_leave(words: list[str]) -> bool:
     barred = any(first == "do" and second == "not" and third in _BARRED for first, second, third in triples)
     barred = barred or (words[:1] == ["no"] and len(words) > 1 and _NONE_WANTED.issuperset(words[1:]))
     return barred or not _COMPLAINED.isdisjoint(words) or any(_RUN_TOGETHER.search(word) for word in words)
+
+
+def agreed(answers: Iterable[tuple[Any, Any]]) -> list[dict[str, bool]]:
+    """Of questions and their answers those that somebody said yes to: one that is called an opt-out is one then."""
+    return [{asked: True} for asked, answer in answers if isinstance(asked, str) and _is_yes(answer)]
 
 
 @lru_cache(maxsize=4_096)

@@ -20,7 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import is_yes, with_opt_out
+from referral_stream.contracts.adapters.states import agreed, with_opt_out
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured, is_turned_round
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
@@ -67,9 +67,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _agreed(answers: list[Payload]) -> list[Payload]:
-    """Questions that somebody said yes to: one that is called an opt-out is one then."""
-    said = ((at(each, "question.body"), at(each, "choice.body") or at(each, "text")) for each in answers)
-    return [{asked: True} for asked, yes in said if isinstance(asked, str) and is_yes(yes)]
+    return agreed((at(each, "question.body"), at(each, "choice.body") or at(each, "text")) for each in answers)
 
 
 def _traits(event: Payload) -> Payload:

@@ -9,7 +9,7 @@ Reading the file: :mod:`referral_stream.contracts.mapping.parsing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -140,12 +140,11 @@ class MappedSource:
         """The notifications of a body, each with its number (None for a body that is one as a whole), and of what it is
         an element, if of anything.
         """
-        bodies = [(str(number), each) for number, each in enumerate(body)] if isinstance(body, list) else [(None, body)]
         if self.each is None:
-            return [Notified(nth, each, body) for nth, each in bodies]
+            return [Notified(nth, each, body) for nth, each in _numbered(body)]
         return [
             Notified(str(number) if nth is None else f"{nth}.{number}", element, whole)
-            for nth, whole in bodies
+            for nth, whole in _numbered(body)
             for number, element in enumerate(elements_at(whole, self.each))
         ]
 
@@ -153,8 +152,7 @@ class MappedSource:
         """What is in a body beside the lists of its notifications."""
         if self.each is None:
             return []
-        bodies = [(str(number), each) for number, each in enumerate(body)] if isinstance(body, list) else [(None, body)]
-        return [Notified(nth, without_elements(each, (self.each,)), each) for nth, each in bodies]
+        return [Notified(nth, without_elements(each, (self.each,)), each) for nth, each in _numbered(body)]
 
     def about(self, payload: Any, root: Any, reading: Reading, nth: str | None) -> About:
         """What is known of a notification, the ``nth`` of a body, before a rule has read it."""
@@ -168,6 +166,14 @@ class MappedSource:
         webhook = Webhook(facts=said_by(payload, self.event), **found)
         links = self.places.links(payload, root, reading)
         return _linked(webhook, links) if links else webhook
+
+
+def _numbered(body: Any) -> Iterator[tuple[str | None, Any]]:
+    """The bodies of a list, each with its number; anything else is one, without a number."""
+    if isinstance(body, list):
+        yield from ((str(number), each) for number, each in enumerate(body))
+    else:
+        yield None, body
 
 
 class Notified(NamedTuple):

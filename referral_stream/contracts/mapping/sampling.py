@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -78,7 +79,7 @@ def look_at(payloads: Iterable[tuple[str, bytes]]) -> Samples:
 
 def payloads_in(content: bytes) -> list[bytes]:
     """The payloads of a file: one, or one in each of its lines; what is neither stays as it is."""
-    content = content.removeprefix(_BYTE_ORDER_MARK).strip()
+    content = content.removeprefix(BOM_UTF8).strip()
     lines = [line for line in content.splitlines() if line.strip()]
     if len(lines) < 2 or _is_json(content) or not all(map(_is_json, lines)):  # noqa: PLR2004 (more than one)
         return [content]
@@ -93,11 +94,8 @@ def _is_json(content: bytes) -> bool:
     return True
 
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
-
 def _bodies(name: str, content: bytes) -> tuple[list[Any], bool]:
-    content = content.removeprefix(_BYTE_ORDER_MARK).strip()
+    content = content.removeprefix(BOM_UTF8).strip()
     if not content:
         raise NoSample(f"{name}: is empty")
     try:
