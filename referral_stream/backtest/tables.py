@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -42,9 +42,13 @@ class Tables:
     def add(self, moments: Iterable[BacktestCompared]) -> None:
         self._file.writelines(orjson.dumps(row) + b"\n" for row in map(_row, moments))
 
+    def close(self) -> None:
+        """Nothing more is added."""
+        self._file.close()
+
     def write(self, rows: Path, output: Path) -> None:
         """The same rows make the same bytes. Raises OSError and duckdb.Error."""
-        self._file.close()
+        self.close()
         with duckdb.connect(config={"threads": 1, "temp_directory": str(rows.parent)}) as connection:
             kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
             connection.execute(
@@ -66,9 +70,9 @@ def tables(output: Path) -> Iterator[Tables]:
     """What takes the moments for the tables in ``output`` (created if missing), which are written at the end."""
     with whole_folder(output) as target, TemporaryDirectory(prefix="backtest-tables-") as folder:
         rows = Path(folder, "moments.jsonl")
-        found = Tables(rows)
-        yield found
-        found.write(rows, target)
+        with closing(Tables(rows)) as found:
+            yield found
+            found.write(rows, target)
 
 
 def _row(compared: BacktestCompared) -> dict[str, Any]:

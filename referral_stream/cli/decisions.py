@@ -88,7 +88,7 @@ def decisions(
         _from_files(source, filters, show, policy_file, mappings_file, sort=sort, skip_bad=skip_bad)
     if as_data:
         click.echo("\n]" if found else "[]")
-    if not found:
+    if not found and not follow:
         raise click.ClickException("no such decision" + _near(trigger))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -178,7 +179,9 @@ async def customer(
     if view is None:
         raise NotFoundException("nothing is known about this id")
     known = known_of(view, (await console.reader.controls()).in_force)
-    story: Explanation | None = None if known is None else explain(known, console.policy, console.clock.now())
+    story: Explanation | None = None
+    if known is not None:  # in a thread: an explanation may take 50 ms, and other requests need not wait for it
+        story = await asyncio.to_thread(explain, known, console.policy, console.clock.now())
     return CustomerExplained(
         customer_id=view.customer_id,
         ids=view.ids,

@@ -69,7 +69,8 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="referral_stream console",
         version=__version__,
-        description="What the console shows, as JSON, and its controls. Instants are RFC 3339 in UTC.",
+        description="What the console shows, as JSON, and its controls. "
+        "Instants are epoch ms; inside the bodies of messages, RFC 3339 in UTC.",
         components=Components(security_schemes={"token": bearer}),
         security=[{"token": []}],
         path="/api/schema",
@@ -138,6 +139,6 @@ _NOTHING_LOST: Final = (
 )
 _DETAILS: Final = {
     404: "There is nothing here.",
-    405: "That is not how this page is called.",
+    405: "Method not allowed.",
     429: "Wait a minute, then try again.",
 }

@@ -26,7 +26,7 @@ KEPT_SECONDS: Final = 600
 _KEY: Final = "comparisons"
 
 Bodies: TypeAlias = Callable[[], AsyncIterator[dict[str, Any]]]
-"""The newest record of every customer."""
+"""The newest record of every customer. Raises NotReadable."""
 
 
 class ComparisonRow(msgspec.Struct, frozen=True):
@@ -65,6 +65,12 @@ class Comparer:
         if customers > AT_ONCE:
             return WorksCompared("begun")
         return WorksCompared("made", await asyncio.shield(self._making))
+
+    async def aclose(self) -> None:
+        """What is being made is made no more."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.gather(self._making, return_exceptions=True)
 
     async def _make(self) -> tuple[ComparisonRow, ...]:
         records = Records()

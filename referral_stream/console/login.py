@@ -34,7 +34,7 @@ def _address(request: _Stranger) -> str:
     """Whose attempts are counted together; behind a trusted proxy what that says last."""
     address = request.client.host if request.client else "?"
     if console_of(request).door.is_trusted(address):
-        address = request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip() or address
+        address = request.headers.getall("x-forwarded-for", [""])[-1].rpartition(",")[2].strip() or address
     return address
 
 

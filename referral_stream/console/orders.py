@@ -10,6 +10,7 @@ import msgspec
 from referral_stream.console.controls import ControlAction, NotPossible
 from referral_stream.console.parts import Console
 from referral_stream.read_models import Control, Controls, NotReadable
+from referral_stream.runtime.settings import SettingsProblem
 from referral_stream.runtime.topics_admin import TopicsProblem
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ async def _replay(console: Console, action: ControlAction) -> None:
         box = await console.letters.read()
         chosen = [letter for letter in box.open if letter.failure.id in action.letters]
         await console.letters.replay(together(chosen, box))
-    except TopicsProblem as problem:
+    except (TopicsProblem, SettingsProblem, ValueError, OSError) as problem:  # the settings are those of the workers
         raise NotPossible(str(problem)) from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 from urllib.parse import urlencode
 
 from litestar import Request, Response, get, post
@@ -14,7 +14,7 @@ from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.response import Redirect, ServerSentEvent, Template
 from litestar.response.sse import ServerSentEventMessage
 
-from referral_stream.console.controls import SEGMENTS, ControlAction, NotPossible
+from referral_stream.console.controls import SEGMENTS, ControlAction, ControlVerb, NotPossible
 from referral_stream.console.customer import customer_context
 from referral_stream.console.filters import FILTERS, GATES, OUTCOMES, RANGES, decision_filter
 from referral_stream.console.login import LOGIN, within
@@ -249,7 +249,7 @@ def _action(form: Any, visitor: Visitor) -> ControlAction:
         scope, _, name = scope.partition(":")
     letters = tuple(str(each) for each in form.getall("letter", [])) if "letter" in form else ()
     verb: Any = text("verb")
-    if verb not in ControlAction.__struct_fields__ and verb not in _VERBS:
+    if verb not in get_args(ControlVerb):
         raise ValidationException("verb: there is no such control")
     if scope not in (None, "all", "trigger", "segment"):
         raise ValidationException("scope: all, trigger or segment")
@@ -257,11 +257,6 @@ def _action(form: Any, visitor: Visitor) -> ControlAction:
         verb=verb, by=visitor.name, why=text("why") or "", scope=scope, name=name,  # type: ignore[arg-type]
         customer=text("customer"), about=text("about"), letters=letters,
     )  # fmt: skip
-
-
-_VERBS: Final = frozenset({
-    "pause", "resume", "approve_ask", "reject_ask", "approve_reward", "reject_reward", "replay_dead_letters",
-})  # fmt: skip
 
 
 async def _consequences(console: Console, action: ControlAction) -> dict[str, Any]:

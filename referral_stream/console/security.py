@@ -24,10 +24,10 @@ from litestar.connection import ASGIConnection, Request
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
-from litestar.stores.base import Store
 from litestar.types import ASGIApp
 
 from referral_stream.console.people import Person, Role, role_of
+from referral_stream.console.store import SharedStore
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, SettingsProblem
 
 ROLES: Final = ("viewer", "operator")
@@ -111,7 +111,7 @@ class Tokens:
             if (about.st_mtime_ns, about.st_size) != self._seen:
                 self._read()
         except (OSError, SettingsProblem):
-            self._known = {}  # a file that cannot be read lets nobody in
+            self._known, self._seen = {}, (0, 0)  # a file that cannot be read lets nobody in, until it can be read
 
     def _read(self) -> None:
         variable = f"{PREFIX}CONSOLE_TOKENS_FILE"
@@ -144,7 +144,7 @@ class KeptSession(msgspec.Struct):
 class Sessions:
     """Sessions in a store that all replicas share."""
 
-    def __init__(self, store: Store, seconds: int) -> None:
+    def __init__(self, store: SharedStore, seconds: int) -> None:
         self._store, self._seconds = store, seconds
 
     async def begin(self, of: str | Person) -> str:
@@ -165,8 +165,7 @@ class Sessions:
         """What the forms of somebody repeat whom a proxy names: they have no session here."""
         key = f"proxied:{digest_of(name)}"
         if (found := await self._store.get(key)) is None:
-            await self._store.set(key, secrets.token_urlsafe(_TOKEN_BYTES), expires_in=self._seconds)
-            found = await self._store.get(key) or b""
+            found = await self._store.set_once(key, secrets.token_urlsafe(_TOKEN_BYTES).encode(), self._seconds)
         return found.decode()
 
 
@@ -201,7 +200,8 @@ class Door:
         return None if known is None else Visitor(known.name, known.role, session.csrf)
 
     def _proxied(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
-        name = connection.headers.get(self.settings.console_user_header, "").strip()
+        names = connection.headers.getall(self.settings.console_user_header, [""])
+        name = names[0].strip() if len(names) == 1 else ""  # of two, one may be the visitor's own
         return name if name and self.is_trusted(connection.client.host if connection.client else "") else None
 
     def is_trusted(self, address: str) -> bool:

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,10 +42,11 @@ _LEAVE_SECONDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where the console listens."""
+    """Where the console listens. ``ended`` is done when its server has ended, whatever for."""
 
     url: str
     console: Console
+    ended: asyncio.Task[None]
 
 
 class CannotServe(Exception):
@@ -70,7 +71,15 @@ async def _run(settings: ConsoleSettings, deployment: Deployment) -> int:
     try:
         async with serving(settings, deployment) as served:
             logger.info("listening", extra={"url": served.url, "version": __version__})
-            await stop.wait()
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({stopping, served.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                stopping.cancel()
+                cause = served.ended.exception()
+                logger.error(
+                    "console_ended", extra={"cause": type(cause).__name__ if cause else "it ended"}, exc_info=cause
+                )
+                return 1
             logger.info("draining")
     except (CannotServe, WriterProblem) as problem:
         logger.error("console_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
@@ -96,7 +105,7 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         ack_seconds=_ACK_SECONDS,
         client_now=lambda: settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client(),
     )
-    store, models = SharedStore(client, settings.group_prefix), deployment.writer()
+    store = SharedStore(client, settings.group_prefix)
     console = Console(
         settings=settings,
         policy=deployment.policy,
@@ -104,26 +113,22 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         reader=reader,
         store=store,
         writer=writer,
-        letters=_letters(deployment),
+        letters=letters_of(deployment),
         tokens=tokens,
-        comparer=Comparer(store, models.bodies, deployment.policy),
+        comparer=Comparer(store, reader.bodies, deployment.policy),
         provider=provider,
     )
-    looking = asyncio.create_task(provider.look()) if provider else None  # who has a token need not wait for it
-    try:
+    async with AsyncExitStack() as parts:  # whatever one of them does at its end, the others are closed
+        for close in (client.aclose, reader.aclose, console.comparer.aclose, writer.stop):
+            parts.push_async_callback(close)
+        if provider:  # who has a token need not wait for it
+            parts.callback(asyncio.create_task(provider.look()).cancel)
         await writer.start([deployment.topics.responses])
         with suppress(NotReadable):  # without Redis the page of the policy keeps it later
             await keep(store, deployment.policy, deployment.clock.now())
-        async with listening(console) as port:
+        async with listening(console) as (port, ended):
             host = f"[{settings.console_host}]" if ":" in settings.console_host else settings.console_host
-            yield Served(settings.console_public_url or f"http://{host}:{port}", console)
-    finally:
-        if looking:
-            looking.cancel()
-        await writer.stop()
-        await models.aclose()
-        await reader.aclose()
-        await client.aclose()
+            yield Served(settings.console_public_url or f"http://{host}:{port}", console, ended)
 
 
 def provider_of(settings: ConsoleSettings) -> Provider | None:
@@ -135,7 +140,7 @@ def provider_of(settings: ConsoleSettings) -> Provider | None:
     return Provider(settings)
 
 
-def _letters(deployment: Deployment) -> Letters:
+def letters_of(deployment: Deployment) -> Letters:
     """Dead letters of the deployment. What reads them loads Faust, so it is loaded when it is needed."""
 
     async def read() -> DeadLetters:
@@ -164,7 +169,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(console: Console, limits: ConnectionLimits = LIMITS) -> AsyncIterator[int]:
+async def listening(
+    console: Console, limits: ConnectionLimits = LIMITS
+) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
+    """A server of the console: its port, and the task that is done when it has ended. Raises CannotServe."""
     settings = console.settings
     config = uvicorn.Config(
         make_app(console), host=settings.console_host, port=settings.console_port, log_config=None, access_log=False,
@@ -179,7 +187,7 @@ async def listening(console: Console, limits: ConnectionLimits = LIMITS) -> Asyn
             await asyncio.wait({running, listens}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 raise CannotServe(f"it did not start: {running.exception() or 'it ended'}")
-            yield listener.getsockname()[1]
+            yield listener.getsockname()[1], running
         finally:
             listens.cancel()
             console.stopping.set()

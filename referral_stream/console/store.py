@@ -63,6 +63,16 @@ class SharedStore(Store):
             found, _ = await pipe.execute()
             return cast("bytes | None", found)
 
+    async def set_once(self, key: str, value: bytes, seconds: int) -> bytes:
+        """Keep a value unless there is one; the one that is kept, the same for all who ask at the same time."""
+        name = f"{self._kept.namespace}:{key}"
+        with _in_our_words():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.set(name, value, ex=seconds, nx=True)
+            pipe.get(name)
+            _, found = await pipe.execute()
+            return cast("bytes", found)
+
     async def set(self, key: str, value: str | bytes, expires_in: int | timedelta | None = None) -> None:
         with _in_our_words():
             await self._kept.set(key, value, expires_in)

@@ -79,7 +79,9 @@ def _key(found: Comparison) -> str:
     asked, held_out = found.arms
     odds = 0.0 if found.evidence is None else min(found.evidence.value, _MOST_ODDS)
     told = f"asked_{asked.successes}_of_{asked.units}:held_out_{held_out.successes}_of_{held_out.units}"
-    return f"evidence_{odds:.0f}:{told}"[:_KEY_CHARS]
+    evidence = f"evidence_{odds:.0f}"
+    whole = f"{evidence}:{told}"
+    return whole if len(whole) <= _KEY_CHARS else evidence  # never a count without its last digits
 
 
 def _why(found: Comparison) -> str:

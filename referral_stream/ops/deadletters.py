@@ -14,6 +14,7 @@ are marked only when the hold may end. A letter that fails again gets the next a
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,8 @@ from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import REFILL, TopicsProblem
 from referral_stream.stream.ingest import contact_output, event_output
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 500
 """Letters that are appended, and marked, together."""
@@ -272,6 +275,9 @@ class _Replay:
                         outputs += events
             except Undecodable as error:
                 marks.append(self._failed_again(letter, source, str(error)))
+            except Exception as fault:  # our own, as when it was refused: this letter waits on, all others are tried
+                logger.exception("record_failed", extra={"stage": letter.failure.stage})
+                marks.append(self._failed_again(letter, source, f"{FAULT}: {type(fault).__name__}"))
             else:
                 if not letter.holds:
                     marks.append(_mark(self.topics.dead_letters, letter))
@@ -284,10 +290,11 @@ class _Replay:
             case Accepted(events=(), letters=((_, refused), *_)):
                 raise Undecodable(refused.cause, refused.detail)
             case Accepted(events=events, contacts=contacts):
+                names = [contact_output(self.topics, contact, now, again) for contact in contacts]
+                outputs = [event_output(self.topics, event, now, again) for event in events]
                 self.outcome.letters["appended"] += 1
                 self.outcome.events += len(events)
-                names = [contact_output(self.topics, contact, now, again) for contact in contacts]
-                return names, [event_output(self.topics, event, now, again) for event in events]
+                return names, outputs
             case Skipped(reason=reason):
                 self.outcome.letters[f"nothing in it: {reason}"] += 1
                 return [], []
@@ -309,7 +316,7 @@ class _Replay:
     def _failed_again(self, letter: ListedLetter, source: RawRecord, error: str) -> Output:
         self.outcome.letters[f"failed again: {error.partition(':')[0]}"] += 1
         self.outcome.failed_again += 1
-        if letter.holds:
+        if letter.holds and not error.startswith(f"{FAULT}:"):
             error = f"{FAULT}: {error}"  # it keeps its customer on hold
         stage: Any = letter.failure.stage
         attempt = letter.failure.attempt + 1

@@ -39,6 +39,11 @@ LINES: Final = (
         "look at who connects; raise the limits if they are all wanted",
     ),
     Fault(
+        "console_ended",
+        "the console's server ended by itself; `cause` is the error",
+        "start it again; report it with the lines around it",
+    ),
+    Fault(
         "console_not_started",
         "the console could not start; `cause` says why",
         "what `cause` names",
@@ -136,6 +141,11 @@ LINES: Final = (
         "bring it back; everything is sent then",
     ),
     Fault("plain_http", "the receiver takes webhooks without TLS", "end TLS in front of it, or set `HTTP_CERT_FILE`"),
+    Fault(
+        "producer_not_replaced",
+        "brokers do not answer the receiver, and its certificate or password file cannot be read for a new producer",
+        "look at the files that the settings name; it tries again every 30 s",
+    ),
     Fault(
         "producer_replaced",
         "the broker refused what the receiver wrote, or did not answer for 30 s: it goes on with a new producer",

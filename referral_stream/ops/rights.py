@@ -35,9 +35,12 @@ READ_REDIS_COMMANDS: Final = tuple(
 """What the projector sends to Redis, and its script calls there, on keys ``GROUP_PREFIX:{read}:*``."""
 
 READER_REDIS_COMMANDS: Final = (
-    "GET HGET HGETALL HMGET LRANGE ZCARD ZCOUNT ZMSCORE ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE".split()
+    "GET HGET HGETALL HMGET LRANGE SCAN ZCARD ZCOUNT ZMSCORE ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE".split()
 )
 """What whoever reads the read models needs there."""
+
+CONSOLE_REDIS_COMMANDS: Final = "GET SET DEL EXISTS TTL LPUSH LRANGE LTRIM HDEL HKEYS HSETNX HVALS MULTI EXEC".split()
+"""What the console sends to Redis on keys of its own, ``GROUP_PREFIX:console:*``."""
 
 
 @dataclass(frozen=True, slots=True)

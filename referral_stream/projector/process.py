@@ -35,6 +35,8 @@ from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 
 logger = logging.getLogger(__name__)
 
+_CANCELLED_AGAIN_SECONDS = 1.0
+
 ALONE_RECORDS: Final = 2_000
 """At a time, in a process of its own."""
 BESIDE_RECORDS: Final = 100
@@ -117,9 +119,10 @@ class Projector:
                 task.result()
         finally:
             self.status.stopping = True
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            while pending := [task for task in tasks if not task.done()]:  # aiokafka may swallow a cancellation
+                for task in pending:
+                    task.cancel()
+                await asyncio.wait(pending, timeout=_CANCELLED_AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Commit, leave the group and disconnect, as far as that can be done in time."""
@@ -133,7 +136,7 @@ class Projector:
 
     async def _look_always(self) -> None:
         """Tell the console what the brokers say of the roles, and the metrics what asking does."""
-        while not self.status.stopping:  # aiokafka may have swallowed a cancellation
+        while True:
             await asyncio.sleep(LOOK_SECONDS)
             if not self._projecting.leads:
                 self.status.works = None
@@ -146,7 +149,7 @@ class Projector:
         """Pause triggers whose asks do harm, while this is the worker that leads."""
         policy, throttle = self._deployment.policy, LogThrottle(logger)
         knows_all, send = knowing(self._deployment), sender(self._deployment)
-        while not self.status.stopping:  # aiokafka may have swallowed a cancellation
+        while True:
             await asyncio.sleep(JUDGE_SECONDS)
             if not self._projecting.leads:
                 continue

@@ -113,3 +113,8 @@ class Keys:
     def hour(self, instant: int) -> str:
         """The counts of the hour of an instant (epoch ms)."""
         return f"{self.root}hour:{instant // HOUR}"
+
+
+def escaped(text: str) -> str:
+    """A text as SCAN's patterns take it literally."""
+    return "".join(f"\\{char}" if char in "*?[]\\^-" else char for char in text)

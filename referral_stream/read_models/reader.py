@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -33,7 +33,7 @@ from referral_stream.read_models.views import (
     ThingPage,
     Works,
 )
-from referral_stream.read_models.works import works_of
+from referral_stream.read_models.works import newest_records, works_of
 
 MOST_EXAMINED: Final = 1_000
 """Decisions looked at for one page: filters of which each is common and all together are rare give short pages."""
@@ -46,8 +46,9 @@ _T = TypeVar("_T")
 class Reader:
     """The read models of one deployment. All methods raise NotReadable; each is bounded by ``timeout_seconds``.
 
-    ``client`` must not decode responses. ``prefix``: the group prefix. It only reads: ``GET``, ``HGETALL``,
-    ``HMGET``, ``LRANGE``, ``ZCARD``, ``ZCOUNT``, ``ZMSCORE``, ``ZRANGE``, ``ZRANGEBYSCORE`` and ``ZREVRANGEBYSCORE``.
+    ``client`` must not decode responses. ``prefix``: the group prefix. It only reads: ``GET``, ``HGET``, ``HGETALL``,
+    ``HMGET``, ``LRANGE``, ``SCAN``, ``ZCARD``, ``ZCOUNT``, ``ZMSCORE``, ``ZRANGE``, ``ZRANGEBYSCORE`` and
+    ``ZREVRANGEBYSCORE``.
     """
 
     def __init__(self, client: Redis, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0) -> None:
@@ -207,6 +208,14 @@ class Reader:
     async def works(self) -> Works:
         """What asking does, as of the newest record."""
         return await works_of(self._all, self._keys)
+
+    async def bodies(self) -> AsyncIterator[MessageBody]:
+        """The newest record of every customer, in no order; one that changes meanwhile may be either."""
+        try:
+            async for body in newest_records(self._all, self._keys):
+                yield body
+        except DamagedReadModel as error:
+            raise NotReadable(str(error)) from None
 
     # --------------------------------------------------------------------------------------------------------- plumbing
 

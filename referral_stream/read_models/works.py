@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -18,7 +18,8 @@ from referral_stream.core.counting import first_month, month_of
 from referral_stream.metrics.figures import Figure, Mean, Money, Percentile, Share, Unavailable, not_enough
 from referral_stream.metrics.observed import Period
 from referral_stream.metrics.sums import ONCE, WIDTHS, Dimension, Group, Sums, in_order, once_by, summable_by
-from referral_stream.read_models.keys import Keys
+from referral_stream.read_models.keys import INSTANT_DIGITS, Keys, escaped
+from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.views import MessageBody, Metric, Works
 
 By: TypeAlias = tuple[Dimension, ...]
@@ -87,6 +88,21 @@ class _KeptSum(NamedTuple):
 
 def _within(finest: Group, by: By) -> Group:
     return tuple(finest[_FINEST.index(dimension)] for dimension in by)
+
+
+async def newest_records(ask: RoundTrip, keys: Keys) -> AsyncIterator[MessageBody]:
+    """The newest record of every customer, in no order; one that changes meanwhile may be either.
+
+    Raises DamagedReadModel, and what ``ask`` raises.
+    """
+    cursor = b"0"
+    while True:
+        ((cursor, found),) = await ask([("SCAN", cursor, "MATCH", escaped(keys.customer("")) + "*", "COUNT", 500)])
+        for value in await ask([("HGET", key, "record") for key in found]) if found else ():
+            if value is not None:
+                yield unpack(value[INSTANT_DIGITS:])
+        if int(cursor) == 0:
+            return
 
 
 async def works_of(ask: RoundTrip, keys: Keys) -> Works:

@@ -24,17 +24,16 @@ from referral_stream.read_models.keys import (
     DECISIONS_KEPT,
     FORM,
     HOURS_KEPT,
-    INSTANT_DIGITS,
     LOG_KEPT,
     RECORDED_KEPT,
     RESETTING,
     RETENTION_SECONDS,
     Keys,
+    escaped,
 )
-from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.projecting import Operation, Touched, replacing
 from referral_stream.read_models.views import Control, MessageBody, RoleState, Works
-from referral_stream.read_models.works import works_of
+from referral_stream.read_models.works import newest_records, works_of
 
 _SCRIPT: Final = files(__package__).joinpath("apply.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -185,22 +184,14 @@ class Writer:
         return [_control(value) for value in await self._call("HVALS", self._keys.controls)]
 
     async def bodies(self) -> AsyncIterator[MessageBody]:
-        """The newest record of every customer, in no order; one that changes meanwhile may be either."""
-        cursor = b"0"
-        while True:
-            cursor, keys = await self._call(
-                "SCAN", cursor, "MATCH", _escaped(self._keys.customer("")) + "*", "COUNT", 500
-            )
-            for value in await self._all([("HGET", key, "record") for key in keys]) if keys else ():
-                if value is not None:
-                    yield unpack(value[INSTANT_DIGITS:])
-            if int(cursor) == 0:
-                return
+        """As :func:`newest_records`."""
+        async for body in newest_records(self._all, self._keys):
+            yield body
 
     async def reset(self) -> int:
         """Remove every key of the read models, and no other; how many there were. If it fails, repeat it."""
         cursor, removed, meta = "0", 0, self._keys.meta.encode()
-        pattern = _escaped(self._keys.root) + "*"
+        pattern = escaped(self._keys.root) + "*"
         await self._call("HSET", meta, "form", RESETTING)
         while True:
             reply = await self._call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
@@ -248,8 +239,3 @@ def _apart(operations: Sequence[Operation]) -> tuple[bytes, list[bytes]]:
 
 def _as_tuple(role: RoleState) -> tuple[Any, ...]:
     return (role.role, role.group, role.members, role.partitions, role.lag, role.seen_at)
-
-
-def _escaped(text: str) -> str:
-    """A text as SCAN's patterns take it literally."""
-    return "".join(f"\\{char}" if char in "*?[]\\^-" else char for char in text)

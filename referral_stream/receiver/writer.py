@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeEr
 
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.runtime.connection import why_no_connection
+from referral_stream.runtime.settings import SettingsProblem
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class SourceWriter:
         producer, self._producer = self._producer, None
         if producer is not None:
             await _stopped(producer)
-        await asyncio.gather(*self._retired)
+        await asyncio.gather(*self._retired, return_exceptions=True)
 
     async def write(self, records: Sequence[SourceRecord]) -> None:
         """Return when the broker has them all. Raises NotWritten or TooLarge."""
@@ -146,7 +147,11 @@ class SourceWriter:
             self._in_background(self._replace_silent(producer))
 
     async def _replace_silent(self, producer: AIOKafkaProducer) -> None:
-        self._client = dict(self._client_now())
+        try:
+            self._client = dict(self._client_now())
+        except (SettingsProblem, OSError) as problem:  # a file that is being replaced: tried again at the next silence
+            logger.warning("producer_not_replaced", extra={"cause": type(problem).__name__})
+            return
         await self._replace(producer)
         if self._producer is not producer:
             logger.warning("producer_replaced", extra={"cause": "no acknowledgement"})

@@ -149,12 +149,13 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """Let what is in flight end, commit what is told, and forget the rest: its next owner tells it."""
         partitions = {tp.partition for tp in revoked}
         self._to_open = set()
-        try:
-            await self._telling.finish(REVOKED_SECONDS, partitions)
-            await self.commit()
-        except Exception as error:  # noqa: BLE001 (said by whoever runs us)
-            self._broken = error
-        self._forget(partitions)
+        with self._telling.held_back():  # what was broken off is due again: by its next owner
+            try:
+                await self._telling.finish(REVOKED_SECONDS, partitions)
+                await self.commit()
+            except Exception as error:  # noqa: BLE001 (said by whoever runs us)
+                self._broken = error
+            self._forget(partitions)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing is read of them before they are opened."""

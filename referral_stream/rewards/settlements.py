@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ SOURCE: Final = "referral-stream/rewards"
 """The CloudEvents ``source`` of this role, which speaks for the payer."""
 
 ACK_SECONDS: Final = 20.0
+"""How long a broker may take."""
 
 
 class NotSettled(Exception):
@@ -54,6 +56,7 @@ class Settlements:
         """Return when the broker has it. Raises NotSettled; it may be written then, now or later."""
         value = settlement(order, reference, self._now())
         try:
-            await self.producer.send_and_wait(self._topic, value, order.customer.encode())
+            async with asyncio.timeout(ACK_SECONDS):
+                await self.producer.send_and_wait(self._topic, value, order.customer.encode())
         except (KafkaError, TimeoutError) as error:
             raise NotSettled(f"{type(error).__name__}: {self._topic}") from None

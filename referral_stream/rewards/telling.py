@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
-from itertools import count
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, cast
 
 from referral_stream.core.ids import hash64
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS: Final = 60.0
 
 
-class Told(Protocol):
+class PayerClient(Protocol):
     """The payer: ``payer.Payer``, or a test's."""
 
     async def tell(self, body: bytes, headers: dict[str, str]) -> PayerAnswer: ...
@@ -44,12 +44,12 @@ class PayerGone(Exception):
 
 
 class Telling:
-    """Tries what is due, at most ``most`` at a time. ``now`` is epoch ms, ``sleep`` the seconds that it takes."""
+    """Tries what is due, at most ``most`` at a time. ``now`` is epoch ms."""
 
     def __init__(
         self,
         backlog: RewardsBacklog,
-        payer: Told,
+        payer: PayerClient,
         settlements: Settling,
         signer: Signer,
         backoff: Backoff,
@@ -63,7 +63,8 @@ class Telling:
         self._wake = asyncio.Event()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended.add_done_callback(asyncio.Future.exception)  # seen, also where nobody runs this any longer
-        self._held_back = False
+        self._held_back = 0
+        self._refusals: dict[str, PayerAnswer] = {}  # by the order's key: what the payer is not asked again
         self._throttles = {kind: LogThrottle(logger) for kind in ("unreachable", "failing", "refusing", "settling")}
         # From zero: an alert notices the first one only as an increase.
         self.told: Counter[tuple[OrderKind, TellingOutcome]] = Counter(
@@ -90,22 +91,28 @@ class Telling:
     def in_flight(self) -> int:
         return len(self._tasks)
 
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Begin nothing new meanwhile."""
+        self._held_back += 1
+        try:
+            yield
+        finally:
+            self._held_back -= 1
+            self._wake.set()
+
     async def finish(self, seconds: float, partitions: Collection[int] | None = None) -> None:
         """Begin nothing new; let what is in flight end, as long as that; break off the rest. Then go on as before.
 
         ``partitions``: those whose attempts are meant; None: all.
         """
-        self._held_back = True
-        try:
+        with self.held_back():
             mine = [task for task, order in self._tasks.items() if partitions is None or order.partition in partitions]
             if mine:
                 _, late = await asyncio.wait(mine, timeout=seconds)
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*mine, return_exceptions=True)
-        finally:
-            self._held_back = False
-            self._wake.set()
 
     def _startable(self) -> list[PaymentOrder]:
         if self._held_back:
@@ -140,23 +147,26 @@ class Telling:
             self._ended.set_exception(error)
 
     async def _attempt(self, order: PaymentOrder) -> None:
-        now = self._now()
-        headers = {"Idempotency-Key": order.key, **self._signer.headers(order.key, order.body, now)}
-        answer = await self._payer.tell(order.body, headers)
+        answer = self._refusals.get(order.key) or await self._ask(order)
         outcome = outcome_of(answer)
-        self.attempts[str(answer.status or "none")] += 1
-        if answer.status is not None:
-            self._throttles["unreachable"].settled()
         match outcome:
             case TellingOutcome.DONE:
                 self._end(order, outcome)
             case TellingOutcome.REFUSED:
-                await self._refused(order, answer)
-                self._end(order, outcome)
+                if await self._refused(order, answer):
+                    self._end(order, outcome)
             case TellingOutcome.GONE:
                 raise PayerGone
             case TellingOutcome.LATER:
                 self._later(order, answer)
+
+    async def _ask(self, order: PaymentOrder) -> PayerAnswer:
+        headers = {"Idempotency-Key": order.key, **self._signer.headers(order.key, order.body, self._now())}
+        answer = await self._payer.tell(order.body, headers)
+        self.attempts[str(answer.status or "none")] += 1
+        if answer.status is not None:
+            self._throttles["unreachable"].settled()
+        return answer
 
     def _end(self, order: PaymentOrder, outcome: TellingOutcome) -> None:
         self.trouble = None
@@ -165,22 +175,28 @@ class Telling:
         logger.info("told", extra={"outcome": outcome.value, **_about(order)})
         self.on_told()
 
-    async def _refused(self, order: PaymentOrder, answer: PayerAnswer) -> None:
-        """A refused grant is settled as failed. Of a refused reversal that would be untrue: a person has to know."""
+    async def _refused(self, order: PaymentOrder, answer: PayerAnswer) -> bool:
+        """A refused grant is settled as failed. Of a refused reversal that would be untrue: a person has to know.
+
+        False: it could not be written, and is tried again later, while others are told.
+        """
         if order.kind == "reversed":
             logger.error("reversal_refused", extra=_about(order))
-            return
-        logger.warning("reward_refused", extra=_about(order))
+            return True
         throttle = self._throttles["settling"]
-        for attempts in count(1):
-            try:
-                await self._settlements.write(order, answer.reference)
-            except NotSettled as reason:
-                throttle.warn("settlement_not_written", str(reason), **_about(order))
-                await asyncio.sleep(self._backoff.seconds(attempts))
-            else:
-                throttle.settled()
-                return
+        if order.key not in self._refusals:
+            logger.warning("reward_refused", extra=_about(order))
+            self._refusals[order.key] = answer
+        try:
+            await self._settlements.write(order, answer.reference)
+        except NotSettled as reason:
+            throttle.warn("settlement_not_written", str(reason), **_about(order))
+            attempts = self._backlog.attempts(order)
+            self._backlog.put_off(order, self._now() + round(self._backoff.seconds(attempts) * SECOND))
+            return False
+        throttle.settled()
+        del self._refusals[order.key]
+        return True
 
     def _later(self, order: PaymentOrder, answer: PayerAnswer) -> None:
         attempts, now = self._backlog.attempts(order), self._now()

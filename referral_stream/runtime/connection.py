@@ -129,11 +129,23 @@ async def _tried(broker: str, client: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def quiet_kafka() -> Iterator[None]:
-    """Silence aiokafka, which logs every attempt at every broker: the one-line problem covers it."""
+    """Silence aiokafka, which logs every attempt at every broker: the one-line problem covers it.
+
+    Several may overlap: the last one to end gives it back the level that it had before the first.
+    """
     chatter = logging.getLogger("aiokafka")
-    level = chatter.level
-    chatter.setLevel(logging.CRITICAL)
+    if not _silenced:
+        _silenced.append(chatter.level)
+        chatter.setLevel(logging.CRITICAL)
+    else:
+        _silenced.append(_silenced[0])
     try:
         yield
     finally:
-        chatter.setLevel(level)
+        level = _silenced.pop()
+        if not _silenced:
+            chatter.setLevel(level)
+
+
+_silenced: Final[list[int]] = []
+"""The level before, once for each that silences it now."""

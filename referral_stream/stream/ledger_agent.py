@@ -64,6 +64,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 ELSEWHERE_SECONDS = 10.0
 """How long, at first, to look for the server with the newest ledger, before building one where we are."""
+PATIENCE_KEPT_SECONDS = 3_600.0
+"""A loss that is so long ago was another failover."""
 OTHERS_BUILD_SECONDS = 20.0
 """How long requests wait while another worker builds the ledger: they are good for 30 s."""
 _LOOK_AGAIN_SECONDS: Final = 0.2
@@ -118,6 +120,11 @@ class _Desk:
     asked: dict[int, _Asked] = field(default_factory=dict)
     """By identity of the operation, until it is answered."""
 
+    def keep_waiting(self) -> None:
+        """Forget all but the requests that wait for their rivals."""
+        requests = (each for each, _ in self.asked.values() if isinstance(each, ReservationRequested))
+        self.asked = {id(each): self.asked[id(each)] for each in self.rounds.waiting(requests)}
+
 
 class LedgerAgent:
     """The processor of the ledger agent.
@@ -170,9 +177,12 @@ class LedgerAgent:
         asked = self._decode(records, letters)
         operations = [operation for operation, _ in asked]
         desk = self._desks.setdefault(partition, _Desk(partition, Rounds(self.clock.speed)))
-        desk.asked |= {id(operation): (operation, raw) for operation, raw in asked}
         async with desk.turn:
-            await self._take_all(desk, operations, letters)
+            desk.asked |= {id(operation): (operation, raw) for operation, raw in asked}
+            try:
+                await self._take_all(desk, operations, letters)
+            finally:
+                desk.keep_waiting()
             waiting = desk.rounds.waiting(each for each in operations if isinstance(each, ReservationRequested))
         return BatchResult(letters, rest=partial(self._close_rounds, desk, waiting) if waiting else None)
 
@@ -200,7 +210,10 @@ class LedgerAgent:
                 continue
             letters: list[Output] = []
             async with desk.turn:
-                await self._take_all(desk, (), letters, everything=self.leaving())
+                try:
+                    await self._take_all(desk, (), letters, everything=self.leaving())
+                finally:
+                    desk.keep_waiting()
             if letters:
                 await self.send(letters)
 
@@ -213,8 +226,6 @@ class LedgerAgent:
         while found:
             with _waiting_again(desk.rounds, found, now):
                 await self._take_or_refuse(desk, found[0], letters)
-            for operation in (*found[0].operations, *found[0].expired):
-                desk.asked.pop(id(operation), None)
             found = found[1:]
 
     async def _take_or_refuse(self, desk: _Desk, batch: LedgerBatch, letters: list[Output]) -> None:
@@ -444,11 +455,16 @@ class _Patience:
     def __init__(self) -> None:
         self._seconds = ELSEWHERE_SECONDS
         self._until: float | None = None
+        self._lost_at = monotonic()
 
     def lose(self) -> None:
         """A newer ledger than what our server holds is known."""
+        now, lost_at = monotonic(), self._lost_at
+        self._lost_at = now
         if self._until is None:
-            self._until = monotonic() + self._seconds
+            if now - lost_at > PATIENCE_KEPT_SECONDS:  # another failover, and not the same two workers again
+                self._seconds = ELSEWHERE_SECONDS
+            self._until = now + self._seconds
             self._seconds = min(2 * self._seconds, 32 * ELSEWHERE_SECONDS)
 
     def is_over(self) -> bool:

@@ -129,7 +129,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 await world.controls(a_switch(WEDNESDAY_NOON, scope="segment", name="enterprise"))
             folder = tmp_path_factory.mktemp("site")
             console = console_over(server.url, folder, prefix="site", writer=writer)
-            async with listening(console) as port:
+            async with listening(console) as (port, _):
                 found.append(Site(f"http://127.0.0.1:{port}", console, writer, server))
                 ready.set()
                 await asyncio.to_thread(stop.wait)

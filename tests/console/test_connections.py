@@ -24,7 +24,7 @@ FINE = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 async def served(redis: RedisServer, folder: Path) -> AsyncIterator[int]:
     console = console_over(redis.url, folder, prefix="door", models="door", writer=NotingWriter())
     try:
-        async with listening(console, LIMITS) as port:
+        async with listening(console, LIMITS) as (port, _):
             yield port
     finally:
         await console.reader.aclose()

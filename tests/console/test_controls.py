@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from httpx import AsyncClient as Client
 
 from referral_stream.console.controls import SOURCE, ControlAction, NotPossible
-from referral_stream.console.orders import audit_of, done_by, said_of
-from referral_stream.console.parts import Console
+from referral_stream.console.orders import audit_of, carry_out, done_by, said_of
+from referral_stream.console.parts import Console, Letters
+from referral_stream.console.serve import letters_of
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
 from referral_stream.read_models import Control, Controls
+from referral_stream.runtime.deployment import Deployment
 from tests.console.world import NotingWriter
 
 PAUSE = {"verb": "pause", "scope": "trigger:renewal", "why": "an incident"}
@@ -132,9 +135,20 @@ async def test_what_cannot_be_done_is_said_before_it_is_confirmed(
     assert said in answer.text
 
 
-@pytest.mark.parametrize("order", [{"verb": "delete"}, {"verb": "by"}, {"verb": "pause", "scope": "everyone"}])
+@pytest.mark.parametrize(
+    "order", [{"verb": "delete"}, {"verb": "by"}, {"verb": "letters"}, {"verb": "pause", "scope": "everyone"}]
+)
 async def test_what_is_no_control_is_refused(operator: Client, order: dict[str, str]) -> None:
     assert (await operator.post("/controls/preview", data={"why": "x", **order})).status_code == 400
+
+
+async def test_dead_letters_are_not_replayed_without_the_settings_of_ingest_and_it_is_said(console: Console) -> None:
+    deployment = Deployment(console.settings, console.policy, console.clock)
+    assert console.settings.email_key is None
+    console = replace(console, letters=Letters(console.letters.read, letters_of(deployment).replay))
+    action = ControlAction(verb="replay_dead_letters", by="ada", why="a mapping was mended", letters=("a-letter",))
+    with pytest.raises(NotPossible, match="EMAIL_KEY: set it"):
+        await carry_out(console, action, "word")
 
 
 async def test_an_approval_says_that_nothing_is_sent_before_its_moment(operator: Client) -> None:

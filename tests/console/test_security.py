@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,37 @@ def test_a_tokens_file_that_breaks_while_running_lets_nobody_in(tmp_path: Path) 
     assert tokens.of(OPERATORS) is not None
     file.write_text("nonsense\n", encoding="utf-8")
     assert tokens.of(OPERATORS) is None
+
+
+def test_a_tokens_file_that_could_not_be_read_for_a_moment_counts_again(tmp_path: Path) -> None:
+    file = tokens_file(tmp_path)
+    tokens = Tokens(file)
+    away = file.rename(tmp_path / "away")
+    assert tokens.of(OPERATORS) is None
+    away.rename(file)  # as it was: neither its time nor its size has changed
+    assert tokens.of(OPERATORS) is not None
+
+
+async def test_of_two_names_from_a_proxy_neither_counts(behind_proxy: Console) -> None:
+    """One of them may be the visitor's own, where a proxy adds a header and removes none."""
+    async with browser(behind_proxy, address="10.1.2.3") as client:
+        names = [("X-Forwarded-User", "kim@example.com"), ("X-Forwarded-User", "ada@example.com")]
+        assert (await client.get("/api/now", headers=names)).status_code == 401
+
+
+async def test_attempts_behind_a_proxy_are_those_of_the_address_that_it_adds(behind_proxy: Console) -> None:
+    async with browser(behind_proxy, address="10.1.2.3") as client:
+        found = []
+        for attempt in range(11):
+            told = [("X-Forwarded-For", f"192.0.2.{attempt}"), ("X-Forwarded-For", "203.0.113.7")]
+            found.append((await client.post("/login", data={"token": "guessed"}, headers=told)).status_code)
+    assert found[-1] == 429
+
+
+async def test_two_first_requests_of_whom_a_proxy_names_get_the_same_forms(behind_proxy: Console) -> None:
+    found = await asyncio.gather(*(behind_proxy.sessions.csrf_of("ada@example.com") for _ in range(8)))
+    assert len(set(found)) == 1
+    assert found[0]
 
 
 async def test_two_replicas_share_sessions(console: Console, redis_server: RedisServer, tmp_path: Path) -> None:

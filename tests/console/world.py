@@ -32,7 +32,6 @@ from referral_stream.demo.world import START, demo_world
 from referral_stream.ops.deadletters import DeadLetters, ReplayOutcome
 from referral_stream.read_models import Reader
 from referral_stream.read_models.views import RoleState
-from referral_stream.read_models.writing import Writer
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten
 from referral_stream.replay.reading import Counts, FactLog, open_log
@@ -133,18 +132,18 @@ def console_over(
     async def replay(_letters: Any) -> ReplayOutcome:
         return ReplayOutcome()
 
-    store = SharedStore(client, prefix)
+    store, reader = SharedStore(client, prefix), Reader(client, prefix=models or prefix)
     found: ConsoleSettings = read_console_settings({}, **{**given, **settings})
     return Console(
         settings=found,
         policy=policy,
         clock=Clock(at, Clock().now()),
-        reader=Reader(client, prefix=models or prefix),
+        reader=reader,
         store=store,
         writer=writer or NotingWriter(),
         letters=Letters(read, replay),
         tokens=Tokens(found.console_tokens_file),
-        comparer=Comparer(store, Writer(client, prefix=models or prefix).bodies, policy),
+        comparer=Comparer(store, reader.bodies, policy),
     )
 
 
@@ -157,7 +156,7 @@ async def _look() -> None:
             await world.rewards(a_held_reward("cus-ana", WEDNESDAY_NOON - HOUR))
             await world.controls(a_switch(WEDNESDAY_NOON - 3 * HOUR, scope="trigger", name="renewal"))
         console = console_over(server.url, Path(folder), prefix="look", console_port=8099)
-        async with listening(console) as port:
+        async with listening(console) as (port, _):
             print(f"http://127.0.0.1:{port}  operator {OPERATORS}  viewer {VIEWERS}", flush=True)  # noqa: T201 (for whoever looks)
             await asyncio.Event().wait()
 

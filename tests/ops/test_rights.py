@@ -123,7 +123,8 @@ def test_these_are_all_commands_of_the_read_models() -> None:
     called = set(re.findall(r'\bcall\("([A-Z]+)"', script))
     sent = set(re.findall(r'"([A-Z]{3,})"[,)]', folder.joinpath("writing.py").read_text(encoding="utf-8")))
     assert set(READ_REDIS_COMMANDS) == (called | sent) - {"MATCH", "COUNT"}
-    read = set(re.findall(r'\("([A-Z]{3,})"', folder.joinpath("reader.py").read_text(encoding="utf-8")))
+    reading = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("reader.py", "works.py"))
+    read = set(re.findall(r'\("([A-Z]{3,})"', reading))
     assert set(READER_REDIS_COMMANDS) == (read | {"HGET"}) - {"WITHSCORES", "LIMIT"}
 
 

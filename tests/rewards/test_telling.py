@@ -259,7 +259,23 @@ async def test_more_customers_who_fail_for_ever_than_may_be_in_flight_hold_up_no
             await until(lambda: len(server.requests) > 24, "each was tried")
             role.read(*(granted(f"well-{n}") for n in range(12)))
             await until(lambda: role.backlog.waiting() == {0: 12}, "the others are paid", seconds=60)
-    assert all(count == 1 for customer, count in counted(server).items() if customer.startswith("well"))
+    well = {customer: count for customer, count in counted(server).items() if customer.startswith("well")}
+    assert well == {f"well-{n}": 1 for n in range(12)}
+
+
+async def test_refusals_that_cannot_be_written_hold_up_no_other(server: PayerServer) -> None:
+    """Where ``responses`` takes nothing, whoever is refused waits for that; everybody else is paid."""
+    refused = [f"refused-{n}" for n in range(6)]
+    server.answers = {customer: [http(422)] for customer in refused}
+    with server:
+        async with telling(server.url, most=3) as role:
+            role.settled.fails = 1_000_000
+            role.read(*(granted(customer) for customer in refused), *(granted(f"well-{n}") for n in range(6)))
+            await until(lambda: role.backlog.waiting() == {0: 6}, "the others are paid", seconds=60)
+            role.settled.fails = 0
+            await role.all_told()
+    assert counted(server) == dict.fromkeys([*refused, *(f"well-{n}" for n in range(6))], 1)
+    assert len(role.settled.written) == 6
 
 
 def counted(server: PayerServer) -> dict[str, int]:
@@ -307,6 +323,22 @@ async def test_what_takes_too_long_then_is_broken_off_and_not_marked(server: Pay
             await until(lambda: server.requests, "it is in flight")
             await role.telling.finish(0.05, {0})
             assert role.backlog.progress(0).next == 0
+
+
+async def test_what_was_broken_off_does_not_begin_again_before_its_partition_is_gone(server: PayerServer) -> None:
+    server.answers = {"ana": [SILENCE]}
+    with server:
+        async with telling(server.url) as role:
+            role.read(granted("ana"))
+            await until(lambda: server.requests, "it is in flight")
+            with role.telling.held_back():
+                await role.telling.finish(0.05, {0})
+                await asyncio.sleep(0.1)
+                assert len(server.requests) == 1
+                role.backlog.drop({0})
+            role.telling.wake()
+            await asyncio.sleep(0.1)
+            assert len(server.requests) == 1
 
 
 @rule("A4.19")

@@ -183,6 +183,11 @@ class Desk:
         log, self.log = self.log, []
         assert await self.take(*log) is None
 
+    @property
+    def remembered(self) -> int:
+        """How many records the agent remembers of the partition."""
+        return len(self.agent._desks[3].asked)
+
 
 WEAK = a_request("weak", customer="ana", account="acme", score=60, planned=T0)
 STRONG = a_request("strong", customer="ben", account="acme", score=90, due=T0 + 60, planned=T0)
@@ -331,3 +336,37 @@ async def test_of_three_hundred_accounts_the_same_contacts_are_asked_as_in_a_fac
     best = {request.command_id for request, answer in replayed if answer.type == "reservation.granted"}
     assert len(best) == 300
     assert set(desk.commands) == best
+
+
+async def test_only_what_waits_for_its_rivals_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what comes twice, what says that the ledger was renewed, or a batch that failed and comes again."""
+    desk = Desk(monkeypatch)
+    await desk.take(WEAK)
+    for _ in range(3):
+        await desk.take(WEAK, LedgerRenewed(generation=1, now=T0))
+    desk.fails = 1
+    with pytest.raises(NotLeaderForPartitionError):
+        await desk.take(a_request("alone", customer="cem", account="other", score=60))
+    assert desk.remembered == 1
+    desk.leaving = True
+    await desk.take(WEAK)
+    desk.now = T0 + 10 * SECOND
+    await desk.take()
+    assert desk.remembered == 0
+
+
+def test_patience_is_that_of_the_beginning_long_after_the_last_failover(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [1_000.0]
+    monkeypatch.setattr(ledger_agent, "monotonic", lambda: shown[0])
+    patience = ledger_agent._Patience()
+
+    def waited() -> float:
+        patience.lose()
+        begun = shown[0]
+        while not patience.is_over():
+            shown[0] += 1
+        return shown[0] - begun
+
+    assert [waited() for _ in range(3)] == [10, 20, 40], "two workers that overtake each other"
+    shown[0] += ledger_agent.PATIENCE_KEPT_SECONDS
+    assert waited() == 10
