@@ -184,9 +184,10 @@ class Desk:
         assert await self.take(*log) is None
 
     @property
-    def remembered(self) -> int:
-        """How many records the agent remembers of the partition."""
-        return len(self.agent._desks[3].asked)
+    def remembered(self) -> set[str]:
+        """The commands, or the types of other records, that the agent remembers of the partition."""
+        asked = [operation for operation, _ in self.agent._desks[3].asked.values()]
+        return {each.command_id if isinstance(each, ReservationRequested) else type(each).__name__ for each in asked}
 
 
 WEAK = a_request("weak", customer="ana", account="acme", score=60, planned=T0)
@@ -347,12 +348,12 @@ async def test_only_what_waits_for_its_rivals_is_remembered(monkeypatch: pytest.
     desk.fails = 1
     with pytest.raises(NotLeaderForPartitionError):
         await desk.take(a_request("alone", customer="cem", account="other", score=60))
-    assert desk.remembered == 1
+    assert desk.remembered == {"weak"}
     desk.leaving = True
     await desk.take(WEAK)
     desk.now = T0 + 10 * SECOND
     await desk.take()
-    assert desk.remembered == 0
+    assert desk.remembered == set()
 
 
 def test_patience_is_that_of_the_beginning_long_after_the_last_failover(monkeypatch: pytest.MonkeyPatch) -> None:
