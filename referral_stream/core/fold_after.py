@@ -42,7 +42,14 @@ def answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
     """An answer, known or not: it makes the wait of gate 7, and breaks the silence of the ask that it names."""
     if d.answer in ev.WAITING:
         c.answers = {**c.answers, d.answer: latest(c.answers.get(d.answer), s.time)}
-    ask = ask_meant(c, d.command_id) or (None if d.answer == "stop" else _open_question(c))
+    ask = ask_meant(c, d.command_id)
+    if (
+        ask is None
+        and d.answer != "stop"
+        and (question := _open_question(c)) is not None
+        and s.time >= question.asked_at
+    ):
+        put_ask(c, replace(question, answered=True))  # perhaps to it, which is no proof that it went out
     if ask is not None and (ask.kind == "reason" or is_known(ask, c.now)):
         newest = ask.answer is None or s > ask.answer.at
         put_ask(c, replace(
@@ -54,7 +61,7 @@ def answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
 
 
 def _open_question(c: Customer) -> Ask | None:
-    """What an answer is to that names nothing known, while a question for the reason is out: they must have got it."""
+    """What an answer may be to that names nothing known, while a question for the reason is out."""
     return next((a for a in c.asks if a.kind == "reason" and a.may_be_cancelled(c.now)), None)
 
 

@@ -22,6 +22,7 @@ from referral_stream.core.events import Event
 from referral_stream.core.ids import followup_id, grant_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.policy import Policy
+from referral_stream.replay.virtual_run import Arrival
 from tests.builders import (
     Story,
     Told,
@@ -117,16 +118,44 @@ def test_a_yes_and_then_a_stop_is_one_withdrawal() -> None:
     assert withdrawn(after_the_ask(*told, until="Fri 14:00")) == [("intro_offer", "stop")]
 
 
-def test_an_answer_that_names_nothing_recalls_no_question_that_was_read_but_a_stop_does() -> None:
-    """R136: while a question for the reason is out, it is what is answered."""
-    policy = a_policy(ask_reason_first=True)
-    unasked = (a_customer(), nps(9, "Thu 12:30"))
-    assert [
-        replay(*unasked, answered(word, "Thu 14:00", "?"), policy=policy).cancelled != [] for word in ("no", "stop")
-    ] == [
-        False,
-        True,
-    ]
+QUESTIONED = (a_customer(), nps(9, "Thu 12:30"))
+"""With the question first, it goes out on Thu 14:20."""
+
+
+@pytest.mark.parametrize(
+    ("said", "recalled"),
+    [
+        ([answered("no", "Thu 15:00", "?")], False),
+        ([answered("maybe", "Thu 15:00", "?")], False),
+        ([answered("stop", "Thu 15:00", "?")], True),
+        ([answered("yes", "Thu 15:00", "?"), answered("stop", "Thu 15:10", "?")], True),
+        ([fact(ev.AskAnswered(command_id="?", answer="no"), "Tue 14:00")], True),
+        ([answered("yes", "Thu 15:00", "?"), fact(ev.AskAnswered(command_id="??", answer="no"), "Tue 14:00")], True),
+    ],
+)
+def test_a_word_that_is_perhaps_said_to_a_question_recalls_it_only_if_it_is_a_stop(
+    said: list[Event], recalled: bool
+) -> None:
+    """R136: while a question for the reason is out, it may be what is answered; what was said before it, is not."""
+    story = replay(
+        *QUESTIONED, *(Arrival(at("Thu 15:30"), each) for each in said), policy=a_policy(ask_reason_first=True)
+    )
+    assert (story.cancelled != []) is recalled
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "maybe", "unclear"])
+@pytest.mark.parametrize(
+    "against",
+    [
+        ev.Suppressed(reason="unsubscribe"), ev.ErasureRequested(), ev.TicketOpened(ticket_id="t1"),
+        ev.ConsentChanged(purpose="referral_ask", channel="all", granted=False),
+        ev.NpsResponded(response_id="r1", score=3), ev.AskAnswered(command_id="?", answer="stop"),
+    ],
+)  # fmt: skip
+def test_an_answer_to_who_knows_what_is_no_proof_that_a_question_went_out(word: str, against: ev.Data) -> None:
+    """Whatever closes a gate afterwards recalls it, as long as no worker has said that it was sent."""
+    told = (answered(word, "Thu 15:00", "another-tools"), fact(against, "Thu 16:00"))
+    assert replay(*QUESTIONED, *told, policy=a_policy(ask_reason_first=True)).cancelled != []
 
 
 # ---- reports

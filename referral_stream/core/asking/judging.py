@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from referral_stream.core import counting
 from referral_stream.core.asking.recording import release, take_back, write
+from referral_stream.core.asks import Ask
 from referral_stream.core.effects import GateName, Outcome
 from referral_stream.core.events import Event
 from referral_stream.core.ids import command_id
@@ -144,5 +145,14 @@ def close(turn: Turn, opportunity: Opportunity, outcome: Outcome, verdicts: tupl
 def withdraw_question(turn: Turn, written: Opportunity, gate: GateName, why: str) -> None:
     """A question for the reason that is not sent makes no sense without the ask, nor beside it."""
     for ask in turn.customer.asks:
-        if ask.kind == "reason" and ask.opportunity.id == written.id and ask.may_be_cancelled(turn.now):
+        is_its = ask.kind == "reason" and ask.opportunity.id == written.id
+        if is_its and ask.may_be_cancelled(turn.now) and not said_to_question(turn, ask, gate):
             take_back(turn, ask, written, gate, why)
+
+
+def said_to_question(turn: Turn, ask: Ask, gate: GateName) -> bool:
+    """Whether what closed gate 7 was perhaps said to this question for the reason: only a stop recalls it then."""
+    if ask.kind != "reason" or not ask.answered or gate != "answers":
+        return False
+    said = turn.customer.answers
+    return "stop" not in said and all(time >= ask.asked_at for time in said.values())

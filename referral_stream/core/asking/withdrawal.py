@@ -7,7 +7,7 @@ from collections.abc import Collection
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
-from referral_stream.core.asking.judging import close, keep, verdicts, view
+from referral_stream.core.asking.judging import close, keep, said_to_question, verdicts, view
 from referral_stream.core.asking.recording import take_back, write
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import LONGEST_NAME, LONGEST_SUBJECT
@@ -28,7 +28,7 @@ def withdraw(turn: Turn) -> None:
         closed = next(
             (v for gate in gates.AFTER_EMISSION if gates.takes_back(v := gates.withdrawing(gate, seen))), None
         )
-        if closed is not None:
+        if closed is not None and not said_to_question(turn, ask, closed.gate):
             _cancel(turn, ask, closed.gate, closed.saw)
         elif (why := _no_channel(turn, ask)) is not None:
             _cancel(turn, ask, "channel", why)
