@@ -190,7 +190,7 @@ BOUNDS: Final[dict[str, Bound]] = {
     "answers": Bound(4, "one for each answer"),
     "approvals": Bound(100, leaves=_approval_leaves),
     "referrals": Bound(MOST_REFERRALS, "further ones are only counted (fold_after.MOST_REFERRALS)"),
-    "followups": Bound(500, "nothing more is said (after.telling.MOST_FOLLOWUPS), what nothing can name any more goes"),
+    "followups": Bound(1_000, "the oldest goes that is over (telling.MOST_FOLLOWUPS); if none is, no more come"),
     "tallies": Bound(len(get_args(FollowupKind)), "one for each kind"),
     "months": Bound(14 * 24, "the months before the last thirteen go"),
     "merging": Bound(100, "the customer is quarantined (merging.MOST_AWAITED)"),

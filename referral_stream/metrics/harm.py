@@ -69,9 +69,15 @@ def pauses(records: Records, policy: Policy, resumed: Mapping[str, int] | None =
     for trigger in sorted({ask.trigger for ask in seen.asks if ask.emitted}):
         since = (resumed or {}).get(trigger, 0)
         compared = harm(seen, trigger, since)._replace(odds=at)
-        if compared.verdict == "effect" and compared.evidence is not None and compared.evidence.low > 1:
+        if compared.verdict == "effect" and _is_worse(compared):
             found.append(Pause(trigger, compared, since))
     return found
+
+
+def _is_worse(found: Comparison) -> bool:
+    """Whether trouble is more frequent among the asked than among the held out."""
+    asked, held_out = found.arms
+    return asked.successes * held_out.units > held_out.successes * asked.units
 
 
 def _key(found: Comparison) -> str:

@@ -92,6 +92,24 @@ def test_a_longer_phrase_takes_the_words_of_a_shorter_one(text: str, word: str) 
     assert read(text) == word
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yes, optout", "Yes, please end", "Yes, end this", "Ja, aufhören", "Ja, austragen", "Oui, arrête",
+        "Oui, arrêtez", "Sí, para", "Sí, detente", "Sim, pare", "Sim, sair", "Yes, forget me", "yes, you are spamming me",
+    ],
+)  # fmt: skip
+def test_whoever_also_opts_out_with_a_single_word_is_read_by_a_person(text: str) -> None:
+    assert read(text) == "unclear"
+
+
+@pytest.mark.parametrize(
+    "text", ["Sí, para mi amigo Luis", "Yes, gladly, before the end of the week", "Sim, para o João"]
+)
+def test_a_word_in_its_sentence_opts_out_of_nothing(text: str) -> None:
+    assert read(text) == "yes"
+
+
 @rule("A1.7")
 @pytest.mark.parametrize("word", ["stop", "unsubscribe", "abmelden", "désabonnement", "baja", "sair"])
 def test_a_single_word_opts_out_only_if_it_is_the_whole_text(word: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from referral_stream.core import events as ev
+from referral_stream.core.after import telling
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     FollowupCancelled,
     FollowupRequested,
@@ -19,9 +21,11 @@ from referral_stream.core.effects import (
     RewardReversed,
 )
 from referral_stream.core.events import Event
+from referral_stream.core.followups import FollowUp
 from referral_stream.core.ids import followup_id, grant_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.policy import Policy
+from referral_stream.core.step import step
 from referral_stream.replay.virtual_run import Arrival
 from tests.builders import (
     Story,
@@ -171,6 +175,40 @@ def test_a_report_that_is_overtaken_is_withdrawn_also_if_the_newer_one_cannot_be
     assert ("report_back", "status") in withdrawn(story)
     assert kinds(story).count("report_back") == (2 if reachable else 1)
     assert (last_record(story).followups["report_back"].get("unreachable", 0)) == (0 if reachable else 1)
+
+
+# ---- somebody with many referrals
+
+
+def remembering(count: int, *, lasts: int, now: int) -> Customer:
+    """Somebody for whom so many cares were requested, each ``lasts`` ms ago or for that long."""
+    known = (
+        FollowUp(
+            id=f"f{n}", kind="take_care", about=f"old-{n}", n=1, at=now - DAY + n, due=now, due_by=now,
+            expires_at=now + lasts, requested_at=now - DAY + n, subject=f"old-{n}",
+        )
+        for n in range(count)
+    )  # fmt: skip
+    return Customer(id="ana", now=now - 1, followups=tuple(known))
+
+
+def test_beyond_the_bound_what_is_over_makes_room_for_what_is_to_be_done_now() -> None:
+    now = at("Thu 15:00")
+    known = remembering(telling.MOST_FOLLOWUPS, lasts=-HOUR, now=now)
+    done = step(a_policy(), known, [given("Thu 15:00")], now)
+    requested = [effect.kind for effect in done.effects if isinstance(effect, FollowupRequested)]
+    assert requested == ["take_care"]
+    assert len(done.customer.followups) == telling.MOST_FOLLOWUPS
+    assert "f0" not in {f.id for f in done.customer.followups}
+
+
+def test_while_all_are_open_no_more_is_requested_and_it_is_counted() -> None:
+    now = at("Thu 15:00")
+    known = remembering(telling.MOST_FOLLOWUPS, lasts=HOUR, now=now)
+    done = step(a_policy(), known, [given("Thu 15:00")], now)
+    assert [effect for effect in done.effects if isinstance(effect, FollowupRequested)] == []
+    assert done.customer.followups == known.followups
+    assert done.customer.tallies["take_care"].unreachable == 1
 
 
 # ---- rewards

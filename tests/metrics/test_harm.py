@@ -95,3 +95,10 @@ def test_the_event_is_one_that_the_switches_know_and_the_same_until_it_is_resume
     (again,) = pauses(HARMFUL, BUDGET)
     (later,) = pauses(HARMFUL, BUDGET, {"nps_promoter": LONG_AGO})
     assert again.event().id == event.id != later.event().id
+
+
+@pytest.mark.parametrize("pause_at", [2, 5, 10])
+def test_a_small_budget_pauses_at_that_evidence_too(pause_at: int) -> None:
+    """Evidence 10.9 to 1: whether the asked have more trouble is a matter of the rates, not of a band at 20 to 1."""
+    records = two_arms((60, 400), (5, 100), harm=True)
+    assert paused(records, a_policy(holdout={"percent": 20}, harm={"pause_at": pause_at})) == ["nps_promoter"]

@@ -54,6 +54,8 @@ def read(text: str) -> Answer | None:
         return "unclear"
     if alone is not None:
         return alone
+    if _opts_out_beside(words):
+        return "unclear"
     return next((word for word, with_it in _BESIDE.items() if word in found and found <= with_it), "unclear")
 
 
@@ -221,6 +223,18 @@ def _alone(text: str) -> Answer | None:
     if said and any(len(words) > _SHORT_LINE or _kinds(words) for words in others):
         return "unclear" if "stop" in said else None
     return said.pop() if len(said) == 1 else None
+
+
+def _opts_out_beside(words: list[_Word]) -> bool:
+    """Whether a single word of opting out stands alone between marks of punctuation, courtesy aside: "Yes, optout"."""
+    rules = _rules()
+    parts: list[list[_Word]] = []
+    for word in words:
+        if word.opens:
+            parts.append([])
+        if word.bare not in rules.courtesy:
+            parts[-1].append(word)
+    return any(len(part) == 1 and rules.alone.get(part[0].key) == "stop" for part in parts)
 
 
 # --------------------------------------------------------------------------------------------------------------- lists

@@ -17,8 +17,8 @@ from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.rules import gates, moments
 from referral_stream.core.turn import Turn
 
-MOST_FOLLOWUPS = 500
-"""Follow-ups that are remembered; where so many are, nothing more is said."""
+MOST_FOLLOWUPS = 1_000
+"""Follow-ups that are remembered. Beyond, what is over is forgotten; while all are open, no more is requested."""
 
 WITHIN_DAYS = 7
 """How far the first instant outside quiet hours may lie ahead."""
@@ -59,7 +59,7 @@ def is_history(turn: Turn, event: Event) -> bool:
 def request(turn: Turn, need: Need) -> Requested:
     """Request a follow-up, unless nothing may be said, or it was said before."""
     c = turn.customer
-    if turn.policy.shadow or c.erased_at is not None or len(c.followups) >= MOST_FOLLOWUPS:
+    if turn.policy.shadow or c.erased_at is not None:
         return "no"
     if need.ends is not None and need.ends <= turn.now:
         return "no"
@@ -75,6 +75,9 @@ def request(turn: Turn, need: Need) -> Requested:
         if not_before is None:
             count(c, need.kind, "unreachable")
             return "unreachable"
+    if not _has_room(turn):
+        count(c, need.kind, "unreachable")
+        return "unreachable"
     ends = (not_before or 0) + need.lasts if need.ends is None else need.ends
     n = 1 + len(earlier)
     followup = FollowUp(
@@ -100,6 +103,19 @@ def request(turn: Turn, need: Need) -> Requested:
         count(c, need.kind, "late")
     turn.effects.append(turn.builder.followup(followup, not_before or 0, need.variables, turn.traceparent))
     return "yes"
+
+
+def _has_room(turn: Turn) -> bool:
+    """Whether one more can be remembered; the oldest that is over goes for it, last what a customer may answer."""
+    c = turn.customer
+    if len(c.followups) < MOST_FOLLOWUPS:
+        return True
+    over = [f for f in c.followups if not f.is_open(turn.now)]
+    if not over:
+        return False
+    oldest = min(over, key=lambda f: (f.to_customer and f.sent, f.requested_at))
+    c.followups = tuple(f for f in c.followups if f is not oldest)
+    return True
 
 
 def cancel(turn: Turn, followups: Iterable[FollowUp], reason: FollowupReason) -> tuple[FollowUp, ...]:
