@@ -359,11 +359,16 @@ def _compare_shard(part: _Part) -> _ShardFound:
 
 
 def lived(policies: Sequence[Policy], instants: Iterable[list[Arrival]]) -> list[tuple[FactReplay, Fates]]:
-    """Replays of the same facts under these policies, side by side, until nothing is pending."""
+    """Replays of the same facts under these policies, side by side, until nothing is pending.
+
+    Regrets of all are judged by the first one's gate 5: a policy that looks away has no fewer of them.
+    """
     found = []
     for policy in policies:
         fates = Fates()
-        replay = FactReplay(policy, caps=CountingLedger(policy), changed=fates.changed, recorded=False)
+        replay = FactReplay(
+            policy, caps=CountingLedger(policy), changed=fates.changed, recorded=False, regrets_by=policies[0]
+        )
         found.append((replay, fates))
     for instant in instants:
         for replay, fates in found:

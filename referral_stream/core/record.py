@@ -264,7 +264,7 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
 
 
 def _signalled(turn: Turn, event: Event, before: Customer, ask: Ask) -> Ask:
-    c, policy, end = turn.customer, turn.policy, ask.asked_at + SIGNAL_DAYS * DAY
+    c, policy, end = turn.customer, turn.regrets_by or turn.policy, ask.asked_at + SIGNAL_DAYS * DAY
     if turn.now < end and not _answers(turn, event, ask) and (
         any(now and not was for was, now in zip(_forbidding(turn, before), _forbidding(turn, c), strict=True))
         or _takes_back_survey(event, ask, before, c)

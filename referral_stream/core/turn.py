@@ -33,15 +33,17 @@ class Turn(msgspec.Struct, gc=False):
 
     ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``,
     ``account_before``, ``email_before``, ``followups_before``, ``referrals_before``: as they were before the last
-    record. ``recorded``: whether the customer's record is written where it has changed. ``start``: the state before
-    the instant; ``before``: before the last record, where an ask is out that it may speak against. ``traceparent``: of
-    the record at hand.
+    record. ``recorded``: whether the customer's record is written where it has changed. ``regrets_by``: whose gate 5
+    says which asks are regrettable, where that is not ``policy``'s: the sides of a backtest share one. ``start``: the
+    state before the instant; ``before``: before the last record, where an ask is out that it may speak against.
+    ``traceparent``: of the record at hand.
     """
 
     policy: Policy
     customer: Customer
     now: int
     recorded: bool = True
+    regrets_by: Policy | None = None
     start: Customer = _NOT_YET
     effects: list[Effect] = []
     appended: list[Append] = []

@@ -84,6 +84,7 @@ class FactReplay:
 
     ``customers`` and ``links`` may be looked at between two instants, ``now`` is the latest one; ``pauses`` are those
     of the burst breaker, each with its instant. ``recorded``: whether records are made (after §6), which takes time.
+    ``regrets_by``: by whose gate 5 regrets are judged, where that is not ``policy``.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class FactReplay:
         lettered: Lettered | None = None,
         changed: Changed | None = None,
         recorded: bool = True,
+        regrets_by: Policy | None = None,
     ) -> None:
         self.policy = policy
         self.caps = caps or MemoryLedger(policy)
@@ -106,7 +108,7 @@ class FactReplay:
         self.pauses: list[tuple[int, ev.ControlPaused]] = []
         self._witness = witness
         self._lettered = lettered
-        self._changed, self._recorded = changed, recorded
+        self._changed, self._recorded, self._regrets_by = changed, recorded, regrets_by
         self._record: RawRecord | None = None
         self._appended: deque[Append] = deque()
         self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
@@ -180,7 +182,7 @@ class FactReplay:
         while self._next_customer_due() == now:
             name = heapq.heappop(self._due)[1]
             if name not in turns:
-                turns[name] = Turn(self.policy, self.customers[name], now, recorded=self._recorded)
+                turns[name] = self._begin(self.customers[name], now)
         happened: list[Happened] = []
         while turns:
             turns = self._answer(self._finish(turns, now, happened), now)
@@ -244,8 +246,11 @@ class FactReplay:
         turn = turns.get(name)
         if turn is None:
             customer = self.customers.get(name) or Customer(id=name)
-            turn = turns[name] = Turn(self.policy, customer, now, recorded=self._recorded)
+            turn = turns[name] = self._begin(customer, now)
         return turn
+
+    def _begin(self, customer: Customer, now: int) -> Turn:
+        return Turn(self.policy, customer, now, recorded=self._recorded, regrets_by=self._regrets_by)
 
     def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> _ForTheLedger:
         """What they request, and the pauses that the breaker makes of what they open."""

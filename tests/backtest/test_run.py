@@ -216,6 +216,16 @@ def test_trouble_after_an_ask_that_only_b_makes_is_bs_regret(tmp_path: Path) -> 
     assert [row.kind for row in found.totals.listed] == ["gained"]
 
 
+@rule("A9.4")
+@pytest.mark.parametrize("days", [0, 2])
+def test_a_policy_that_looks_away_has_no_fewer_regrets_for_it(days: int, tmp_path: Path) -> None:
+    """R156: the same ask at the same instant, into the same complaint."""
+    looks_away = Policy.model_validate({"trouble": {"complaint_days": days}})
+    complaint = fact(ev.ComplaintMade(reference="x"), "Thu 15:00")
+    log = write(tmp_path / "log", fact_lines(*a_customer(), nps(9, "Thu 12:30"), complaint))
+    assert backtest(log, A, looks_away, BOUNDARY).totals.regrets == {"a": 1, "b": 1}
+
+
 @rule("A9.5")
 def test_the_burst_breaker_is_reported_and_stops_nobody(tmp_path: Path) -> None:
     crowd_ = [told for n in range(60) for told in (a_customer(f"c{n}"), nps(9, "Thu 12:30", customer=f"c{n}"))]

@@ -96,7 +96,8 @@ def test_a_longer_phrase_takes_the_words_of_a_shorter_one(text: str, word: str) 
     "text",
     [
         "yes, optout", "Yes, please end", "Yes, end this", "Ja, aufhören", "Ja, austragen", "Oui, arrête",
-        "Oui, arrêtez", "Sí, para", "Sí, detente", "Sim, pare", "Sim, sair", "Yes, forget me", "yes, you are spamming me",
+        "Oui, arrêtez", "Sí, para", "Sí, detente", "Sim, pare", "Sim, sair", "Yes, forget me",
+        "yes, you are spamming me",
     ],
 )  # fmt: skip
 def test_whoever_also_opts_out_with_a_single_word_is_read_by_a_person(text: str) -> None:
