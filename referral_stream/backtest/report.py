@@ -138,7 +138,7 @@ def _listed(totals: Totals, kind: AskChange) -> Iterator[ChangedAsk]:
 
 
 def _observed(totals: Totals) -> list[tuple[str, int, int, list[tuple[str, int]]]]:
-    """AskChange, how many, of how many the log knows more, and what."""
+    """The change, how many, of how many the log knows more, and what."""
     found: list[tuple[str, int, int, list[tuple[str, int]]]] = []
     for kind, title in (("lost", "lost asks"), ("moved", "moved asks"), ("gained", "gained asks")):
         counts = {name: count for (of, name), count in totals.observed.items() if of == kind}

@@ -23,7 +23,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     """Read the topics from outside and check that they keep the guarantees.
 
     One body per command, no ask outside its window or inside a cool-down, each ask with its decision and reservation,
-    nothing said after a stop, no reward twice, each state and record equal to a fold of the log, a wake-up for each
+    no message after an opt-out, no reward twice, each state and record equal to a fold of the log, a wake-up for each
     pending opportunity, and more (docs/audit.md). Writes nothing and joins no group, so it can run beside live workers.
     Exit code 1, with the positions, if a guarantee is broken; 2 if the topics cannot be read.
 

@@ -49,7 +49,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--from", "start", metavar="T", help="Of the topic, from the date or time T.")
 @click.option("--to", "end", metavar="T", help="Of the topic, to the end of the date, or the time, T.")
 @click.option(
-    "--partial", is_flag=True, help="Take a log without its beginning, and say what is unknown because of it."
+    "--partial", is_flag=True, help="Accept a log whose beginning is missing, and report what is therefore unknown."
 )
 @click.option("--cores", type=click.IntRange(1), help="Processes to use. Default: as many as there are cores.")
 @MAPPINGS
@@ -78,8 +78,8 @@ def backtest(
     writes a page for those who decide: every change with its reason, both policies side by side. What a customer would
     have answered to an ask that was never made is not known, and not guessed.
 
-    LOG is what `replay` and `export` know. Pauses in it apply to both policies; the burst breaker is reported, not
-    applied. A log holds personal data, and so do the page and the tables: they are yours alone (mode 0600).
+    LOG is as `export` writes and `replay` reads it. Pauses in it apply to both policies; the burst breaker is reported,
+    not applied. A log holds personal data, and so do the page and the tables: only you can read them (mode 0600).
 
     A file for --search names numbers of the policy, and what to try:
 
@@ -88,7 +88,7 @@ def backtest(
       "caps.customer_days" = [60, 75, 90]
       "score.soft_at" = { from = 40, to = 60, step = 5 }
       [search]
-      draws = 20        # so many at random; without it, all of them
+      draws = 20        # try this many at random (default: all)
       seed = 1
 
     \b

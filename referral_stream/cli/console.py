@@ -12,10 +12,10 @@ from referral_stream.cli.options import Unusable, missing_package, policy_in
 )
 @click.pass_context
 def console(context: click.Context) -> None:
-    """Serve pages about what is going on, why a customer was not asked, and what would change it; and its controls.
+    """Serve the web console: what is going on, why a customer was not asked, what would change it, and controls.
 
-    Listens on 127.0.0.1:8090 by default. People come in with a token of REFERRAL_STREAM_CONSOLE_TOKENS_FILE, by a login
-    at the OpenID provider REFERRAL_STREAM_CONSOLE_OIDC_ISSUER, or by the word of a proxy in
+    Listens on 127.0.0.1:8090 by default. People log in with a token of REFERRAL_STREAM_CONSOLE_TOKENS_FILE, at the
+    OpenID provider REFERRAL_STREAM_CONSOLE_OIDC_ISSUER, or through a trusted proxy of
     REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES; as viewers, who see everything, or operators, who may also pause, approve
     and replay (docs/console.md). What is shown is written by the role projector.
 
@@ -65,7 +65,8 @@ def _serve() -> int:
 def token(name: str, role: str) -> None:
     """Print a new token for NAME, and the line for the tokens file, which holds only its digest.
 
-    Whoever has the token is NAME. It is shown once; to take it back, remove the line: the console reads the file again.
+    Anyone who holds the token acts as NAME. It is shown once; to take it back, remove the line: the console reads the
+    file again.
 
     \b
     Example:

@@ -131,7 +131,7 @@ def _from_topic(
     deployment = this_deployment(email_key_needed=False)
 
     def heard(answered: bool) -> None:  # noqa: FBT001 (a callback)
-        click.echo(f"the brokers answer {'again' if answered else 'no more: waiting for them'}", err=True)
+        click.echo(f"the brokers {'respond again' if answered else 'do not respond; waiting for them'}", err=True)
 
     async def read() -> None:
         with nullcontext(lambda _: None) if follow else progress("reading decisions") as advance:

@@ -62,8 +62,8 @@ def explain(
     Says when they will be asked as things stand, or what would have to happen first, and by when. Times are the
     customer's own. Exit code 1 if nothing is known about the customer.
 
-    Without --log it reads the topics: the customer's state, what was decided about them, and what the ledger knows of
-    them and of those who share their account or address. Nothing is replayed; settings are those of the workers.
+    Without --log it reads the topics: the customer's state, what was decided about them, and the ledger's entries for
+    them and for those who share their account or address. Nothing is replayed; settings are those of the workers.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def explain(
     if log is None and any((policy_file, mappings_file, sort, skip_bad, at)):
         raise click.UsageError("--policy, --mappings, --sort, --skip-bad and --at are for a recorded log: add --log")
     if log is not None and since is not None:
-        raise click.UsageError("--since is for the running system; of a log everything is told")
+        raise click.UsageError("--since is for the running system; with --log the whole story is shown")
     if log is None:
         story = _live(customer, instant_of(since, "--since"), language)
     else:

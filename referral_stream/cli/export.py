@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def export(topics: tuple[str, ...], start: str | None, end: str | None, output: Path | None) -> None:
     """Write a recorded log: what lies on a topic, one record per line, as replay and explain read it.
 
-    Reads committed records alone, in no group, up to what is there at the start; writes nothing to Kafka. A log of
-    customer-events replays exactly, and is taken by itself. Source topics go together, merged by time, each record by
-    its own: they say what other rules would have made of the same facts. A replay reads the topics' names with
+    Reads only committed records, outside any group, up to the end of the topics as of the start; writes nothing to
+    Kafka. Export customer-events alone: it replays exactly. Source topics can be exported together and are merged by
+    record time; replay them to see what another policy would have decided. A replay reads the topics' names with
     REFERRAL_STREAM_TOPIC_PREFIX, as this does.
 
     The log is personal data: source topics hold what producers wrote, addresses and comments included. The file is

@@ -68,7 +68,7 @@ def _list_fields(context: click.Context, _: click.Parameter, wanted: bool) -> No
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a recorded log, for replay, in the place of the topic; gzip if it ends in .gz.",
+    help="Write a recorded log for replay instead of sending to the topic; gzip if it ends in .gz.",
 )
 @click.option(
     "--refused",

@@ -33,7 +33,8 @@ def mapping_group() -> None:
 def mapping_init(payloads: tuple[BinaryIO, ...], name: str, topic: str | None) -> None:
     """Propose a commented mapping file for the payloads (JSON, one per file or line, or forms; - for stdin).
 
-    It is read off names and values alone: look at every line marked "check". What cannot be told is ignored, and said.
+    It is inferred from names and values alone: review every line marked "check". Unrecognised fields are ignored, and
+    listed.
     Exit code 2 for a payload that cannot be read.
 
     \b
@@ -49,14 +50,14 @@ def mapping_init(payloads: tuple[BinaryIO, ...], name: str, topic: str | None) -
     click.echo(text, nl=False)
 
 
-@mapping_group.command("try", short_help="Show what a payload becomes, or why nothing.")
+@mapping_group.command("try", short_help="Show what a payload becomes, or why it is ignored.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("payloads", metavar="PAYLOAD...", type=click.File("rb"), nargs=-1, required=True)
 @click.option("--topic", help=f"The topic it came from, without prefix. Default: that of the source, else {_TOPIC}.")
 @click.option("--source", metavar="NAME", help="Whose it is, as the header referral-source says: a vendor or a source.")
 def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, source: str | None) -> None:
     """Try the mappings in FILE on the JSON or form in each PAYLOAD (one per file or line; - for stdin): what it
-    becomes, or why nothing.
+    becomes, or why it is ignored.
 
     Shows each step: who reads it, which conditions hold, which values are read from where, the events. If FILE is about
     one source of its own, that is where the payload comes from, unless --source or --topic says otherwise.

@@ -69,8 +69,8 @@ def metrics(
     whether asking does harm.
 
     Reads the topic referral-records with the settings of the workers, or replays a recorded LOG; both give the same.
-    Months are UTC, those of the occasion to ask. Every share says of how many, with its 95 % interval as of now; below
-    30 there is none. A comparison ends in one sentence, and may be looked at as often as you like.
+    Months are UTC, those of the occasion to ask. Every share shows its denominator and its 95 % interval; below
+    30 no value is shown. A comparison ends in one sentence, and may be looked at as often as you like.
 
     \b
     Examples:
@@ -118,13 +118,13 @@ def _dimensions(text: str | None) -> tuple[Dimension, ...]:
     names = [] if text is None else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:
-            raise click.BadParameter(f"{name!r} is none; {did_you_mean(name, known)}", param_hint="--by")
+            raise click.BadParameter(f"unknown dimension {name!r}; {did_you_mean(name, known)}", param_hint="--by")
     return tuple(known[name] for name in dict.fromkeys(names))
 
 
 def _month(text: str | None, option: str) -> str | None:
     if text is not None and not _MONTH.fullmatch(text):
-        raise click.BadParameter(f"{text!r} is no month; write 2026-06", param_hint=option)
+        raise click.BadParameter(f"{text!r} is not a month; write 2026-06", param_hint=option)
     return text
 
 

@@ -97,7 +97,7 @@ def check_log_name(output: Path) -> None:
     if output.suffix.lower() in _OTHER_ARCHIVES:
         raise Unusable(f"{output}: replay reads plain files and gzip: end the name in .jsonl or .jsonl.gz")
     if output.exists() and not output.is_file():
-        raise Unusable(f"{output} is no file")
+        raise Unusable(f"{output} is not a regular file")
 
 
 def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], folder: Path | None = None) -> None:
@@ -108,9 +108,9 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
     written = [file for file in files if file is not None and (file.is_file() or not file.exists())]
     for file in written:
         if file.resolve() in read:
-            raise Unusable(f"{file} is what is read: write the result elsewhere")
+            raise Unusable(f"{file} is an input file; choose another output path")
         if file.parent != folder and not file.resolve().parent.is_dir():
-            raise Unusable(f"{file}: there is no folder {file.parent}")
+            raise Unusable(f"{file}: the folder {file.parent} does not exist")
     try:
         if folder is not None:
             with private_files():
@@ -119,7 +119,7 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
         raise Unusable(f"{folder}: {error.strerror}") from None
     for target in {*(file.parent for file in written), *filter(None, [folder])}:
         if not os.access(target, os.W_OK | os.X_OK):
-            raise Unusable(f"the folder {target} may not be written to")
+            raise Unusable(f"the folder {target} is not writable")
 
 
 def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> int | None:

@@ -46,8 +46,8 @@ def record(
     """Show the record of one CUSTOMER: asks and answers, referrals and rewards, and when the next ask is possible.
 
     Reads the topic referral-records, and from referral-contacts the names of contacts who have consented; settings are
-    those of the workers. From a recorded log, as after all of it, there are no names. An id that was merged away shows
-    the customer it belongs to. Exit code 1 if there is no record.
+    those of the workers. With a recorded log the record is as of its end, without names. An id that was merged away
+    shows the customer it belongs to. Exit code 1 if there is no record.
 
     \b
     Examples:

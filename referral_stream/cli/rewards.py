@@ -13,8 +13,8 @@ def rewards() -> None:
 
     REFERRAL_STREAM_REWARDS_URL is the payer's address (https), REFERRAL_STREAM_REWARDS_SECRET the secret that requests
     are signed with, as Standard Webhooks describes (whsec_...); both also from files (..._FILE). An answer of 2xx
-    means that the payer has it, 422 that it is refused for good, 410 that this role shall stop; everything else is
-    tried again, without end. What the payer has to do: docs/rewards.md.
+    means that the payer has it, 422 that it is refused for good, 410 tells this role to stop; any other answer is
+    retried indefinitely. What the payer has to do: docs/rewards.md.
 
     Shuts down gracefully on SIGTERM: exit code 0; 1 if it failed or the payer is gone; 75 if a restart helps.
 

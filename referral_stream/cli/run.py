@@ -9,7 +9,7 @@ from referral_stream.cli.options import private_files, this_deployment
 
 @click.command(short_help="Run the workers of one role, or of all.")
 @click.argument("role", type=click.Choice(["all", "ingest", "decide", "ledger", "projector"]), default="all")
-@click.option("--reset", is_flag=True, help="Projector: remove the read models first, and make them anew.")
+@click.option("--reset", is_flag=True, help="Projector: delete the read models first, and rebuild them.")
 def run(role: str, *, reset: bool) -> None:
     """Run the workers of one ROLE, or of all in one process (default).
 

@@ -18,7 +18,7 @@ _SCHEMAS_FOLDER = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("schemas"),
     show_default=True,
-    help="Their folder.",
+    help="The folder of the schema files.",
 )
 
 

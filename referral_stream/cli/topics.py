@@ -62,7 +62,7 @@ _PROJECTOR_WRITES = {
 
 @topics.command("acls", short_help="Print kafka-acls commands for one role.")
 @click.argument("who", metavar="ROLE", type=click.Choice(PRINCIPALS))
-@click.option("--user", required=True, help="The name it authenticates as: NAME in User:NAME.")
+@click.option("--user", required=True, help="The Kafka principal it authenticates as, without User: in front.")
 def topics_acls(who: str, user: str) -> None:
     """Print the kafka-acls commands that grant ROLE what it needs on the broker, and nothing more.
 

@@ -47,7 +47,9 @@ def _sandbox_client(brokers: str | None, asks: str, responses: str, followups: s
 @click.option("--create", is_flag=True, help="Create the topics if they are missing.")
 @click.option("--restart", metavar="COMMAND", help="Shell command that kills the worker and starts it again.")
 @click.option("--no-transactions", is_flag=True, help="Leave out the case that needs transactions of the broker.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Patience per answer.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Longest wait for an answer."
+)
 def worker_check(
     asks: str,
     responses: str,

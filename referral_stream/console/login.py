@@ -77,7 +77,7 @@ async def login(request: _Stranger) -> Response[Any]:
     found = console.tokens.of(str(form.get("token") or "").strip())
     onward = within(str(form.get("next") or ""))
     if found is None:
-        return _page(request, onward=onward, problem="That token is nobody’s.", status=403)
+        return _page(request, onward=onward, problem="Unknown token.", status=403)
     return await _let_in(console, found[0], onward)
 
 
@@ -192,7 +192,7 @@ def _no_code(error: str) -> Exception:
 
 def _without_provider(request: _Stranger, away: ProviderAway, onward: str) -> Template:
     logger.warning("login_provider_away", extra={"cause": str(away)})
-    problem = "Your login provider cannot be used now. Try again later; who has a token can log in with that."
+    problem = "Your login provider cannot be used now. Try again later, or log in with a token."
     return _page(request, onward=onward, problem=problem, status=503)
 
 

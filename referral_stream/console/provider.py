@@ -179,7 +179,7 @@ class Provider:
         error = body.get("error")
         error = error if error in _OAUTH_ERRORS else f"status {status}"
         if error in ("invalid_client", "unauthorized_client"):
-            raise ProviderAway(f"it does not take this console for its client: {error}")
+            raise ProviderAway(f"it rejected this console's client credentials: {error}")
         raise NotVouchedFor("The login could not be completed: it may have taken too long. Begin again.", str(error))
 
     async def _verified(self, token: str, nonce: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _QUIET_DRAWN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A item without a length."""
+    """An item without a length."""
 
     x: float
     tone: str
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A item with a length; ``settle`` is how far it waits for corrections, ``moment`` where it would speak."""
+    """An item with a length; ``settle`` is how far it waits for corrections, ``moment`` where it would speak."""
 
     x: float
     width: float

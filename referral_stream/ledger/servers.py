@@ -35,9 +35,7 @@ def url_problem(url: str) -> str | None:
     if separator and scheme in ("redis+cluster", "rediss+cluster"):
         return "a Redis Cluster is not supported: name a single master, or Sentinels with redis+sentinel://"
     if not (separator and scheme in ("redis", "rediss", "unix")):
-        return (
-            "begins with redis://, rediss:// (TLS), unix:// or redis+sentinel://, for example redis://127.0.0.1:6379/0"
-        )
+        return "must begin with redis://, rediss:// (TLS), unix:// or redis+sentinel://, for example redis://127.0.0.1:6379/0"
     return None
 
 

@@ -15,10 +15,10 @@ from math import exp, fsum, log
 from typing import NamedTuple
 
 EFFECT = 20
-"""RatioEvidence from which on an effect is reported: 1 in 20 is the chance of one where there is none."""
+"""Evidence at or above which an effect is reported: 1 in 20 is the chance of one where there is none."""
 
 BROKEN = 1_000
-"""RatioEvidence on the units themselves from which on their split is not the planned one."""
+"""Evidence on the units themselves at or above which their split is not the planned one."""
 
 _LOG_RATIOS = tuple((j - 60) / 10 for j in range(121))
 _RATIOS = tuple(map(exp, _LOG_RATIOS))

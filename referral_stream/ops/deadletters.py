@@ -227,7 +227,7 @@ async def replay(
             # Read again: a customer on whom our code has failed meanwhile stays on hold.
             await _append_all(producer, deployment, *turn.release((await read_dead_letters(deployment)).open))
     except KafkaError as error:
-        raise TopicsProblem(f"the replay ended early, what is left stays open: {error!r}") from error
+        raise TopicsProblem(f"the replay ended early; the remaining letters stay open: {error!r}") from error
     finally:
         await close(producer)
     return turn.outcome

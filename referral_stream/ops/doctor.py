@@ -135,7 +135,7 @@ def _versions(requirements: list[str], installed: Callable[[str], str]) -> Check
     what += ", ".join(f"{name} {version}" for name, version in found.items())
     wrong = [f"{name}=={wanted[name]}" for name in _PINNED if found[name] != wanted.get(name, found[name])]
     if wrong:
-        return CheckResult(what, "the transport is made for others", f"pip install {' '.join(wrong)}")
+        return CheckResult(what, "the transport requires other versions", f"pip install {' '.join(wrong)}")
     return CheckResult(f"versions: {what}")
 
 
@@ -173,7 +173,11 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
             lines += [_open_transaction(each, await holders_of(client, each)) for each in held]
             lines += _transactions(deployment, await longest_transaction_ms(client))
     except (KafkaError, TopicsProblem, TimeoutError) as problem:
-        return [CheckResult("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
+        return [
+            CheckResult(
+                "consumer groups", str(problem) or type(problem).__name__, "check that this user may describe them"
+            )
+        ]
     return lines
 
 
@@ -247,7 +251,7 @@ def _open_transaction(held: HeldBack, holders: Sequence[Holder]) -> CheckResult:
         for each in holders
     )
     problem = f"an open transaction holds back {held.records} records from offset {held.offset} on"
-    problem += f": of {whose}" if whose else "; the brokers do not tell whose"
+    problem += f": of {whose}" if whose else "; the brokers do not report whose"
     remedy = (
         "restart that producer, or wait for its transaction.timeout.ms; if it is gone for good: kafka-transactions.sh"
     )

@@ -205,7 +205,7 @@ class Receiver:
         records: Callable[[bytes], Received],
         also: Callable[[bytes], Mapping[str, str]] = lambda _: {},
     ) -> web.Response:
-        """Let the request in and pass on its content; returns when the broker has it. Raises Refusal.
+        """Let the request in and pass on its content; returns when the broker has it. Raises HttpRefusal.
 
         ``also``: of the body, what else the answer says.
         """
@@ -233,7 +233,7 @@ class Receiver:
         return web.json_response(answer, status=202)
 
     async def _body(self, request: web.Request) -> bytes:
-        """The whole body. Raises Refusal if it is too large, arrives too slowly or breaks off."""
+        """The whole body. Raises HttpRefusal if it is too large, arrives too slowly or breaks off."""
         clock, limits = asyncio.get_running_loop().time, self._limits
         began, body = clock(), bytearray()
         try:
@@ -290,7 +290,7 @@ class Receiver:
 
 
 def _no_endpoint() -> HttpRefusal:
-    return HttpRefusal(404, "no_endpoint", "nothing is received here, or no credential is set for it")
+    return HttpRefusal(404, "no_endpoint", "no such endpoint, or no credential is configured for it")
 
 
 def _says_json(media_type: str) -> bool:
@@ -298,14 +298,14 @@ def _says_json(media_type: str) -> bool:
 
 
 def _admit(verdict: SignatureVerdict) -> None:
-    """Return for an authentic request. Raises Refusal for any other."""
+    """Return for an authentic request. Raises HttpRefusal for any other."""
     match verdict:
         case SignatureVerdict.AUTHENTIC:
             return
         case SignatureVerdict.UNSIGNED:
             raise HttpRefusal(401, verdict, "no signature, and no token", WWW_Authenticate="Bearer")
         case SignatureVerdict.FORGED:
-            raise HttpRefusal(403, verdict, "the signature or token is not ours")
+            raise HttpRefusal(403, verdict, "the signature or token does not match")
         case SignatureVerdict.STALE:
             raise HttpRefusal(403, verdict, "the signed time is more than five minutes from now")
 

@@ -223,7 +223,7 @@ def _several(secret: SecretStr, vendor: str, make: Callable[[str, str], bytes]) 
     if any(len(line) < MIN_SECRET for line in lines) or not lines:
         raise ValueError(f"at least {MIN_SECRET} characters a line: {where}")
     if any(is_guessable(line) for line in lines):
-        raise ValueError(f"anybody could guess it: {where}")
+        raise ValueError(f"is too predictable: {where}")
     return tuple(make(line, vendor) for line in lines)
 
 

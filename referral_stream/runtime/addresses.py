@@ -73,5 +73,5 @@ def is_redis_url(url: str) -> bool:
 def is_public_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError("begins with https:// and has no query, for example https://hooks.example.com")
+        raise ValueError("must be an http(s) URL without query or fragment, for example https://hooks.example.com")
     return url.rstrip("/")

@@ -34,7 +34,9 @@ def _an_issuer(url: str) -> str:
     parts = urlsplit(url)
     is_private = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not is_private or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("begins with https:// and has no query, for example https://login.example.com/realms/staff")
+        raise ValueError(
+            "must begin with https:// and have no query, for example https://login.example.com/realms/staff"
+        )
     return url
 
 

@@ -28,15 +28,15 @@ def secret_fault(secret: str) -> str | None:
     """What is wrong with a secret of Standard Webhooks."""
     encoded = secret.removeprefix(SECRET_PREFIX)
     if encoded == secret:
-        return f"begins with {SECRET_PREFIX}, {_HOW}"
+        return f"must begin with {SECRET_PREFIX}, {_HOW}"
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError):
-        return f"after {SECRET_PREFIX} it is base64, {_HOW}"
+        return f"must be base64 after {SECRET_PREFIX}, {_HOW}"
     if not FEWEST_BYTES <= len(key) <= MOST_BYTES:
-        return f"holds {FEWEST_BYTES} to {MOST_BYTES} bytes in base64, {_HOW}"
+        return f"must decode to {FEWEST_BYTES} to {MOST_BYTES} bytes, {_HOW}"
     if is_monotonous(key):
-        return f"anybody could guess it; take another, {_HOW}"
+        return f"is too predictable; generate another one, {_HOW}"
     return None
 
 
@@ -46,13 +46,13 @@ def address_fault(url: str, *, plain_http: bool) -> str | None:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return "is no URL"
+        return "is not a valid URL"
     if parts.scheme not in {"http", "https"} or not host or port == 0 or parts.fragment or not url.isascii():
         return "is not of the form https://HOST/PATH"
     if parts.username is not None or parts.password is not None:
-        return "names a user; requests are signed, and need none"
+        return "must not contain credentials; requests are signed"
     if parts.scheme == "http" and not plain_http and not _is_loopback(host):
-        return "begins with https://, unless it leads to this machine"
+        return "must use https:// unless it points to this machine"
     return None
 
 

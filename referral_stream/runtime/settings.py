@@ -58,7 +58,7 @@ def _key_fault(key: str) -> str | None:
     if len(key) < _FEWEST_CHARACTERS:  # 128 bits, even of hexadecimal digits that repeat
         return f"at least {_FEWEST_CHARACTERS} characters, {_KEY_SOURCE}"
     if is_monotonous(key):
-        return f"anybody could guess it; take another, {_KEY_SOURCE}"
+        return f"is too predictable; generate another one, {_KEY_SOURCE}"
     return None
 
 
@@ -460,7 +460,7 @@ def _read(
         if name.lower() not in {*given, *overrides}
     ]
     if given.get("email_key") == TEST_EMAIL_KEY:
-        faults.append(f"{PREFIX}EMAIL_KEY: this key is published, with the demo; take another, {_KEY_SOURCE}")
+        faults.append(f"{PREFIX}EMAIL_KEY: this is the public key of the demo; generate your own, {_KEY_SOURCE}")
     try:
         settings = kind.model_validate({**given, **overrides})
     except ValidationError as error:

@@ -100,7 +100,7 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         (("--from", "2026-06-02", "--to", "2026-06-01"), "--to lies before --from"),
         (("--from", "June"), "not a date or time"),
         (("--output", "log.jsonl.zst"), "replay reads plain files and gzip"),
-        (("--output", "/dev/null"), "is no file"),
+        (("--output", "/dev/null"), "is not a regular file"),
     ],
 )
 def test_wrong_usage_asks_no_broker(

@@ -103,9 +103,9 @@ def test_months_that_records_hold_no_more_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--by", "triger"], "'triger' is none; did you mean 'trigger'?"),
-        (["--since", "2026-6"], "'2026-6' is no month; write 2026-06"),
-        (["--until", "2026-13"], "'2026-13' is no month"),
+        (["--by", "triger"], "unknown dimension 'triger'; did you mean 'trigger'?"),
+        (["--since", "2026-6"], "'2026-6' is not a month; write 2026-06"),
+        (["--until", "2026-13"], "'2026-13' is not a month"),
         (["--since", "2026-07", "--until", "2026-06"], "2026-07 is after 2026-06"),
         (["--format", "xml"], "'xml' is not one of"),
         (["--sort"], "are for a recorded log: name one"),

@@ -46,7 +46,7 @@ def test_what_is_read_is_never_overwritten(tmp_path: Path, log: Path) -> None:
         ("replay", decided, "--output", tmp_path),
     ):
         code, said = run(*arguments)
-        assert (code, "is what is read: write the result elsewhere" in said) == (2, True), said
+        assert (code, "is an input file; choose another output path" in said) == (2, True), said
     assert {each: each.read_bytes() for each in before} == before
 
 
@@ -54,7 +54,7 @@ def test_where_nothing_can_be_written_is_said_before_anything_takes_long(tmp_pat
     (tmp_path / "file").touch()
     assert run("backtest", log, "--search", log, "--report", tmp_path / "none" / "x.html") == (
         2,
-        f"Error: {tmp_path}/none/x.html: there is no folder {tmp_path}/none\n",
+        f"Error: {tmp_path}/none/x.html: the folder {tmp_path}/none does not exist\n",
     )
     for arguments in (("replay", log, "--output"), ("demo", "--output")):
         code, said = run(*arguments, tmp_path / "file" / "out")

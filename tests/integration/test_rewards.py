@@ -316,7 +316,7 @@ def test_doctor_knows_the_payer_and_whether_anybody_tells_it(
         assert f"warning  group {pipeline.name}-rewards: no worker" in doctors_word(pipeline)
         wrong = pipeline.run_command("doctor", rewards_secret="guess", rewards_previous_secret="")
         assert wrong.returncode == 1
-        assert "REFERRAL_STREAM_REWARDS_SECRET: begins with whsec_" in wrong.stdout
+        assert "REFERRAL_STREAM_REWARDS_SECRET: must begin with whsec_" in wrong.stdout
         assert "guess" not in wrong.stdout
 
 

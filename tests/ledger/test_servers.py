@@ -25,9 +25,9 @@ def test_an_address_that_is_understood(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("", "begins with redis://"),
-        ("http://127.0.0.1", "begins with redis://"),
-        ("redis", "begins with redis://"),
+        ("", "must begin with redis://"),
+        ("http://127.0.0.1", "must begin with redis://"),
+        ("redis", "must begin with redis://"),
         ("redis+cluster://one:6379", "not supported"),
         ("redis+sentinel://one:26379", "names no master"),
         ("redis+sentinel:///mymaster", "names no master"),

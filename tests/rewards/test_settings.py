@@ -71,7 +71,7 @@ def test_addresses_that_do_not_are_not_repeated(url: str) -> None:
 
 def test_plain_http_elsewhere_only_where_somebody_says_so() -> None:
     assert settings(REWARDS_URL="http://pay.internal/x", REWARDS_PLAIN_HTTP="true").rewards_plain_http
-    with pytest.raises(SettingsProblem, match="names a user"):
+    with pytest.raises(SettingsProblem, match="must not contain credentials"):
         settings(REWARDS_URL="http://u:p@pay.internal/x", REWARDS_PLAIN_HTTP="true")
 
 

@@ -73,8 +73,8 @@ def test_topics_of_its_own_give_a_deployment_groups_of_its_own(topics: str, give
         ({"TOPIC_ADAPTERS": "stripe"}, "TOPIC_ADAPTERS: write topic=adapter"),
         ({"KAFKA_BROKER": "a:1"}, "KAFKA_BROKER: no such setting; did you mean REFERRAL_STREAM_KAFKA_BROKERS?"),
         ({"EMAIL_KEY": "short"}, "EMAIL_KEY: at least 16 characters"),
-        ({"EMAIL_KEY": "aaaaaaaaaaaaaaaa"}, "EMAIL_KEY: anybody could guess it"),
-        ({"EMAIL_KEY": "referral-stream-test-key"}, "EMAIL_KEY: this key is published"),
+        ({"EMAIL_KEY": "aaaaaaaaaaaaaaaa"}, "EMAIL_KEY: is too predictable"),
+        ({"EMAIL_KEY": "referral-stream-test-key"}, "EMAIL_KEY: this is the public key of the demo"),
     ],
 )
 def test_a_wrong_setting_names_itself_and_the_remedy(given: dict[str, str], told: str) -> None:
@@ -150,7 +150,7 @@ def test_a_secret_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 
 def test_a_replay_takes_no_key_that_a_worker_would_refuse() -> None:
-    with pytest.raises(SettingsProblem, match="anybody could guess it"):
+    with pytest.raises(SettingsProblem, match="is too predictable"):
         replay_email_key({f"{PREFIX}EMAIL_KEY": "a" * 16})
 
 
