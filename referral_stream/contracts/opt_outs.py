@@ -19,11 +19,16 @@ REASON: Final = "recognised"
 WORDS: Final = frozenset({
     "unsubscribe", "unsubscribed", "unsubscription", "optout", "optedout", "spam", "complaint", "bounce", "bounced",
     "suppressed", "suppression", "dnc",
+    "unsub", "unsubs", "unsubscribes", "optouts", "complained", "complains", "hardbounce", "hardbounced", "spamreport",
+    "spamcomplaint", "suppress",
 })  # fmt: skip
-PHRASES: Final = (("opt", "out"), ("opt", "outed"), ("opted", "out"), ("do", "not", "contact"))
+PHRASES: Final = (
+    ("opt", "out"), ("opt", "outs"), ("opt", "outed"), ("opted", "out"), ("do", "not", "contact"), ("un", "subscribe"),
+    ("un", "subscribed"),
+)  # fmt: skip
 """Words in a row."""
 
-_PARTS: Final = ("unsub", "opt", "spam", "complaint", "bounce", "suppress", "dnc", "contact")
+_PARTS: Final = ("unsub", "opt", "spam", "complain", "bounce", "suppress", "dnc", "contact", "subscribe")
 """One of which is in each of the words, and in each of the phrases."""
 _READ: Final = 512
 """Characters of a name that are examined."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.adapters.states import by_machine, opted_out
+from referral_stream.contracts.opt_outs import says_opt_out
 from tests.rules import rule
 
 
@@ -21,7 +22,12 @@ from tests.rules import rule
         {"gdpr_consent_status": "declined"}, {"email": {"marketing": {"can_receive_email_marketing": False}}},
         {"consent": {"email": "denied", "sms": "granted"}}, {"emailConsent": {"status": "DENIED"}},
         {"consents": {"email": {"granted": False}}}, {"accepts_marketing": "off"}, {"phone_opt_in": False},
-        {"email_sms_opt_in": False},
+        {"email_sms_opt_in": False}, {"can_contact": False}, {"okay_to_contact": "no"}, {"contactable": "false"},
+        {"emailBlacklisted": True}, {"blocklisted": "yes"}, {"cf_newsletter": "No"}, {"Newsletter__c": "nein"},
+        {"email_opt_in": "não"}, {"cio_subscription_preferences": {"topics": {"topic_1": False}}},
+        {"cio_subscription_preferences.topics.topic_1": False},
+        {"cio_subscription_preferences": '{"topics": {"topic_1": false}}'},
+        {"a": {"b": {"c": {"d": {"e": {"unsubscribed": True}}}}}},
     ],
 )  # fmt: skip
 def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
@@ -39,11 +45,47 @@ def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
         {"consent": {"ad_storage": "denied"}}, {"consent": {"sms": "denied", "phone": False}},
         {"sms_consent": {"status": "denied"}}, {"consent": {"email": "granted"}}, {"consent": {"email": None}},
         {"sms_opt_in": False}, {"push_opt_in": "no"}, {"no_contact_since": 3}, {"status": "do not disturb"},
-        {"lead_status": "No Contact"}, {"noEmails": 3},
+        {"lead_status": "No Contact"}, {"noEmails": 3}, {"can_contact_us": False}, {"contact": False},
+        {"cio_subscription_preferences": {"topics": {"sms": False, "topic_1": True}}}, {"emailBlacklisted": False},
+        {"cio_subscription_preferences": "{"}, {"subscription_preference_count": 0},
     ],
 )  # fmt: skip
 def test_what_nobody_refused_is_no_opt_out(record: dict[str, Any]) -> None:
     assert not opted_out(record)
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("record", "left"),
+    [
+        ({"tags": [{"id": 1, "name": "Do not contact"}]}, True), ({"labels": [{"title": "DNC"}]}, True),
+        ({"tags": [{"label": "unsubscribed"}]}, True), ({"segments": ["vip", "unsubscribed"]}, True),
+        ({"lists": [{"name": "news", "status": "unsubscribed"}]}, True), ({"tags": [{"name": "vip"}]}, False),
+        ({"fields": [{"label": "Do not contact me", "value": True}]}, True),
+        ({"fields": [{"label": "Do not contact me", "value": False}]}, False),
+        ({"fields": [{"label": "Do not contact me", "value": ["1f0c"]}]}, True),
+        ({"answers": [{"question": "Do not contact me", "answer": "Yes"}]}, True),
+        ({"answers": [{"question": "Do not contact me", "answer": "No"}]}, False),
+        ({"answers": [{"question": "How good is our spam filter?", "answer": 5}]}, False),
+    ],
+)  # fmt: skip
+def test_a_tag_may_be_an_object_and_a_field_has_its_label_beside_its_value(record: dict[str, Any], left: bool) -> None:
+    assert bool(opted_out(record)) is left
+
+
+@rule("I1.11")
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("unsub", True), ("com.mailjet.unsub", True), ("email.complained", True), ("complained", True),
+        ("Recipient Unsubscribes", True), ("contact_unsubs", True), ("hardbounce", True), ("HardBounced", True),
+        ("spamreport", True), ("spamComplaint", True), ("suppress", True), ("optouts", True), ("opt outs", True),
+        ("un_subscribe", True), ("Un Subscribed", True), ("ab subscribe", False), ("subscribed", False),
+        ("subscription_updated", False), ("opt in", False), ("contact.created", False), ("sun subscribe", False),
+    ],
+)  # fmt: skip
+def test_an_opt_out_is_one_in_the_words_of_every_tool(name: str, left: bool) -> None:
+    assert says_opt_out(name) is left
 
 
 @rule("I1.10")

@@ -23,6 +23,7 @@ from referral_stream.contracts.adapters.mail import (
     meant,
     told,
 )
+from referral_stream.contracts.adapters.product_events import left
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -35,7 +36,8 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.opt_outs import says_opt_out, unlisted
+from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _USERS = "users."
@@ -120,7 +122,7 @@ def _facts(kind: str, properties: Payload) -> Facts:
     if kind == _DELETED:
         return (Fact("customer.erasure_requested", {}),)
     if kind == _CUSTOM:
-        return unlisted(text_at(properties, "name"))
+        return with_opt_out(left(text_at(properties, "name")), properties.get("custom_properties"))
     if kind in _SUBSCRIPTIONS:
         return () if _lower(properties, "subscription_status") in _WANTED else told(LEFT)
     if kind in _ANSWERS:

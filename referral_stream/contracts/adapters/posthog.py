@@ -55,13 +55,17 @@ def recognises(payload: Payload) -> bool:
 
     Mixpanel's events have the id in the same place, and its own marks beside it.
     """
-    if not isinstance(payload.get("event"), str):
+    if not isinstance(payload.get("event"), str) or not _OF_SENDGRID.isdisjoint(payload):
         return False
     if "distinct_id" in payload or "api_key" in payload or "token" in payload:
         return True
     properties = object_at(payload, "properties")
     is_ours = "$lib" in properties or "uuid" in payload or "timestamp" in payload
     return is_ours and "distinct_id" in properties and not any(name.startswith("mp_") for name in properties)
+
+
+_OF_SENDGRID = frozenset({"sg_event_id", "sg_message_id", "smtp-id"})
+"""SendGrid writes a team's own arguments (a ``token``, a ``distinct_id``) beside its fields."""
 
 
 def split(body: Any) -> Sequence[Any]:

@@ -43,7 +43,12 @@ def happened(name: str, properties: Any) -> Facts:
         data = {key: value for key in (*needed, *optional) if (value := at(properties, key)) is not None}
         if data.keys() >= set(needed):
             return (Fact(kind, data),)
-    return unlisted(name) or (_LEFT if _says_so(words) else ())
+    return left(name)
+
+
+def left(name: str | None) -> Facts:
+    """The opt-out that the name of a custom event says, else nothing."""
+    return unlisted(name) or (_LEFT if name and _says_so(plain(name)) else ())
 
 
 def _says_so(name: str) -> bool:
@@ -56,11 +61,10 @@ def _says_so(name: str) -> bool:
 
 _LEFT: Facts = (Fact("customer.suppressed", {"reason": REASON}, guessed=True),)
 _NAMES_OF_LEAVING = frozenset({
-    "email complained", "complained", "email marked as junk", "marked as junk", "do not email", "consent revoked",
-    "consent withdrawn", "emailunsubscribe", "message complained", "unsub", "un subscribe",
-    "un subscribe from all email", "subscription abuse",
+    "email marked as junk", "marked as junk", "do not email", "consent revoked", "consent withdrawn",
+    "subscription abuse", "delete person",
 })  # fmt: skip
-"""In no form that the words of an opt-out have; the last is how Iterable writes ``emailUnSubscribe``."""
+"""In no form that the words of an opt-out have; the last is Customer.io's call that deletes somebody."""
 _ERASE = frozenset({"delete", "deletion", "erase", "erasure"})
 _ERASED = frozenset({"account", "data", "gdpr", "me", "personal", "privacy", "profile", "user"})
 _ASKED = frozenset({"me", "my", "request", "requested", "requests"})

@@ -14,13 +14,14 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts
+from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
 from referral_stream.contracts.outcomes import LEAVING, Fact
 
 _FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
 _REVOKED = frozenset({"denied", "declined", "refused", "rejected", "withdrawn", "revoked"})
 """What a field says of consent that was not given, or is given no longer."""
-_DENIED = _REVOKED | {"false", "no", "0", "n", "off"}
+_DENIED = _REVOKED | {"false", "no", "0", "n", "off", "nein", "non", "nee", "não", "nao", "nej"}
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _RUN_TOGETHER = re.compile(r"opt(?:ed)?out|unsubscri(?:be|bed|ption)|donot(?:contact|e?mail|bulkemail|market)")
 """The same in a name that shows no words (``donotbulkemail``)."""
@@ -36,11 +37,11 @@ _NO_STATE = frozenset({
 """Words that make a field something else than a state, such as ``unsubscribe_url`` and ``bounce_rate``."""
 _SUBSCRIPTIONS = frozenset({
     "subscription", "subscriptions", "subscribe", "subscribed", "consent", "newsletter", "marketing", "preference",
-    "preferences", "status", "state", "tag", "tags", "label", "labels",
+    "preferences", "status", "state", "tag", "tags", "label", "labels", "segment", "segments", "lists",
 })  # fmt: skip
 """Words of a field whose text says whether somebody is subscribed."""
-_TAGS = frozenset({"tag", "tags", "label", "labels"})
-_COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscribes", "unsub", "unsubs", "optouts"})
+_TAGS = frozenset({"tag", "tags", "label", "labels", "segment", "segments", "lists"})
+_COMPLAINED = frozenset({"complaints", "suppressions", "blacklisted", "blocklisted"})
 """More words of such fields, and of their texts."""
 _LEAVE = frozenset({
     "consent", "consents", "consented", "permission", "accepts", "accepted", "agreed", "agrees", "subscribe",
@@ -62,7 +63,7 @@ _READ = 512
 """Characters of a name that are examined."""
 _MAX_STATUS = 40
 """Characters of a status; longer text is prose."""
-_DEEPEST = 4
+_DEEPEST = 6
 """How far into a record its objects and lists are looked through."""
 _MACHINE = frozenset({"machine", "prefetch", "prefetched", "proxy", "proxied", "bot", "apple", "mpp"})
 _MACHINES = re.compile(
@@ -101,15 +102,17 @@ def with_opt_out(facts: Facts, *records: Any) -> Facts:
 def tagged(tags: Any) -> dict[str, Any]:
     """What a team wrote on a ticket or a person, as a record: names, alone or in objects, or one text with commas."""
     listed = tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else []
-    return {"tags": [_tag(each) for each in listed[:_MAX_TAGS]]} if listed else {}
+    return {"tags": listed[:_MAX_TAGS]} if listed else {}
 
 
 def _tag(tag: Any) -> Any:
-    if not isinstance(tag, dict):
-        return tag
-    return next((text for key in ("name", "tag") if isinstance(text := tag.get(key), str)), tag)
+    """The name of a tag that is an object; one with a ``value`` is a field, whose label only names it."""
+    if not isinstance(tag, dict) or "value" in tag:
+        return None if isinstance(tag, dict) else tag
+    return next((text for key in _NAMES_OF_TAGS if isinstance(text := tag.get(key), str)), None)
 
 
+_NAMES_OF_TAGS = ("name", "tag", "title", "label")
 _MAX_TAGS = 100
 
 
@@ -195,9 +198,9 @@ def _any_field(
             _any_field(each, telling, says, depth - 1) for each in value if isinstance(each, (dict, list))
         )
     for name in _of_shape(telling, value):
-        if says(name, value[name]):
+        if says(name, value[name]) and not (name == "label" and "value" in value):
             return True
-    if "value" in value and any(says(name, value["value"]) for name in _named_elsewhere(value)):
+    if ("value" in value or "answer" in value) and any(says(name, held) for name, held in _held_elsewhere(value)):
         return True
     if depth > 1:
         for name, each in value.items():
@@ -218,13 +221,21 @@ _SHAPE = 1_000
 """Characters of the names of an object that is remembered."""
 
 
-def _named_elsewhere(value: dict[str, Any]) -> list[str]:
-    """What a property is called that is an object of its own, with its value in it."""
-    return [name for key in _NAMES if isinstance(name := value.get(key), str)]
+def _held_elsewhere(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What a property is called that is an object of its own, with its value in it.
+
+    A label and a question are prose: only a clear yes, or what was chosen, makes it what they say.
+    """
+    held = value["value"] if "value" in value else value["answer"]
+    found = [(name, held) for key in _NAMES if isinstance(name := value.get(key), str)] if "value" in value else []
+    if _is_yes(held) or (isinstance(held, list) and held):
+        found += [(name, True) for key in _ASKED if isinstance(name := value.get(key), str)]
+    return found
 
 
 _NAMES = ("slug", "key", "name", "title")
-"""Where a property that is an object with a ``value`` keeps its name."""
+_ASKED = ("label", "question")
+"""Where a property that is an object with a ``value`` or an ``answer`` keeps its name."""
 
 
 class _Meaning(NamedTuple):
@@ -235,6 +246,7 @@ class _Meaning(NamedTuple):
     leave: bool
     consent: bool = False
     tag: bool = False
+    choices: bool = False
 
 
 @lru_cache(maxsize=16_384)
@@ -246,7 +258,12 @@ def _meaning(name: str) -> _Meaning | None:
     subscription, leave = not _SUBSCRIPTIONS.isdisjoint(words), _asks_for_leave(words)
     consent = leave or (not _CONSENTS.isdisjoint(words) and _COOKIES.isdisjoint(words))
     found = _Meaning(
-        opt_out=False, subscription=subscription, leave=leave, consent=consent, tag=not _TAGS.isdisjoint(words)
+        opt_out=False,
+        subscription=subscription,
+        leave=leave,
+        consent=consent,
+        tag=not _TAGS.isdisjoint(words),
+        choices=not _LISTS.isdisjoint(words) and not _PREFERENCES.isdisjoint(words) and _PLAINLY.isdisjoint(words),
     )
     return found if subscription or leave or consent else None
 
@@ -265,9 +282,12 @@ def _holds(name: str, value: Any) -> bool:
         return _is_set(value) and not (type(value) is int and value > 1 and _words(name)[0] == "no")  # so many mails
     if meaning.subscription:
         left = says_left if meaning.tag else _is_left
-        for text in value if isinstance(value, list) else (value,):
+        for each in value if isinstance(value, list) else (value,):
+            text = _tag(each) if meaning.tag else each
             if isinstance(text, str) and len(text) <= _MAX_STATUS and left(text):
                 return True
+    if meaning.choices and _turned_off(value):
+        return True
     if meaning.consent and isinstance(value, str) and value.strip().casefold() in _REVOKED:
         return True
     if (
@@ -288,9 +308,14 @@ def _says_leave(words: list[str]) -> bool:
     return barred or not _COMPLAINED.isdisjoint(words) or any(_RUN_TOGETHER.search(word) for word in words)
 
 
-def agreed(answers: Iterable[tuple[Any, Any]]) -> list[dict[str, bool]]:
-    """Of questions and their answers those that somebody said yes to: one that is called an opt-out is one then."""
-    return [{asked: True} for asked, answer in answers if isinstance(asked, str) and _is_yes(answer)]
+def agreed(answers: Iterable[tuple[Any, Any]]) -> list[dict[str, Any]]:
+    """Of questions and their answers (or lists of them) what may be an opt-out: a question that somebody said yes to,
+    and an answer that is one by itself (``Do not contact me``).
+    """
+    found = [(asked, answer if isinstance(answer, list) else [answer]) for asked, answer in answers]
+    wished = [{asked: True} for asked, given in found if isinstance(asked, str) and any(map(_is_yes, given))]
+    chosen = [{"tags": texts} for _, given in found if (texts := [each for each in given if isinstance(each, str)])]
+    return [*wished, *chosen]
 
 
 @lru_cache(maxsize=4_096)
@@ -333,6 +358,26 @@ _MESSAGES = frozenset({"sms", "text", "push", "whatsapp"})
 _NOT_MAIL = _MESSAGES | {"phone", "voice", "call", "calls"}
 
 
+def _turned_off(value: Any, depth: int = 3) -> bool:
+    """Whether one of the choices of what to be sent (also as JSON in a text) is no."""
+    if isinstance(value, str) and value[:1] == "{" and len(value) <= _MAX_CHOICES:
+        try:
+            value = read_json(value.encode("utf-8", "replace"))
+        except NotJson:
+            return False
+    if isinstance(value, dict):
+        within = [each for name, each in value.items() if _NOT_MAIL.isdisjoint(_words(name[:_READ]))]
+        return depth > 0 and any(_turned_off(each, depth - 1) for each in within)
+    return _is_denied(value)
+
+
+_MAX_CHOICES = 10_000
+"""Characters of choices that are JSON in a text."""
+_LISTS = frozenset({"subscription", "subscriptions"})
+_PREFERENCES = frozenset({"preference", "preferences"})
+_PLAINLY = _NOT_MAIL | _NO_STATE
+
+
 def _is_denied(value: Any) -> bool:
     """Explicitly false; a missing value is no answer."""
     return (type(value) in (bool, int) and not value) or (
@@ -353,14 +398,26 @@ def _asks_for_leave(words: list[str]) -> bool:
     asked = of_mail and not _LEAVE.isdisjoint(words) and is_state and _COOKIES.isdisjoint(words)
     may = of_mail and not _MAY.isdisjoint(words) and _PLAIN.issuperset(words)
     wanted = not _WANTED_MAIL.isdisjoint(words) and _PLAIN.issuperset(words)
-    return opted_in or asked or may or wanted
+    return opted_in or asked or may or wanted or _may_be_reached(words)
+
+
+def _may_be_reached(words: list[str]) -> bool:
+    """``can_contact``, ``okay_to_contact``, ``contactable``; whether they ``can_contact_us`` is another matter."""
+    said = not _REACHED.isdisjoint(words) and not (_MAY | _FINE).isdisjoint(words)
+    return (said or "contactable" in words) and "us" not in words and (_PLAIN | _FINE).issuperset(words)
+
+
+_REACHED = frozenset({"contact", "contacted"})
+_FINE = frozenset({"ok", "okay", "fine", "contactable", "permission"})
 
 
 _PLAIN = _MAIL | _WANTED_MAIL | _LEAVE | _MAY | _AROUND
 
 
 def _words(name: str) -> list[str]:
-    return [part.lower() for part in _PARTS.findall(name[:_LONGEST_WORDS])]
+    """The words of a name, without what Chargebee and Salesforce put around those of a team's own fields."""
+    own = name[:_LONGEST_WORDS].removeprefix("cf_").removesuffix("__c")
+    return [part.lower() for part in _PARTS.findall(own)]
 
 
 _LONGEST_WORDS = 200
