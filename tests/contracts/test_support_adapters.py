@@ -337,7 +337,9 @@ FIVE = {"ticket_id": "5"}
         (rating("Great"), [("ticket.rated", FIVE | {"rating": "positive"}), scored(3)]),
         (rating("Okay"), [scored(2)]),
         (rating("Bad"), [("ticket.rated", FIVE | {"rating": "negative"}), scored(1)]),
-        (rating("Meh"), []),
+        (rating("not_good"), [("ticket.rated", FIVE | {"rating": "negative"}), scored(1)]),
+        (rating("Not-Good"), [("ticket.rated", FIVE | {"rating": "negative"}), scored(1)]),
+        (rating(" "), []),
         (
             rating("great", ticketId=None, threadId=3),
             [("csat.responded", {"response_id": "1", "score": 3, "scale_max": 3})],
@@ -384,6 +386,10 @@ def test_helpscout(payload: dict[str, Any], expected: Said) -> None:
 )
 def test_a_helpscout_body_that_tells_too_little_is_skipped_with_the_reason(payload: Any, reason: str) -> None:
     assert skipped(read(payload)).reason == reason
+
+
+def test_a_helpscout_rating_in_a_word_that_nobody_knows_is_a_dead_letter() -> None:
+    assert refused(read(rating("Meh"))).cause == "invalid"
 
 
 @pytest.mark.parametrize("word", ["Okay", "Not Good", " bad "])

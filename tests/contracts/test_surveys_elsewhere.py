@@ -40,31 +40,44 @@ def typeform(answer: dict[str, Any], ref: str, kind: str = "yes_no", **of_field:
     return {"event_id": "e", "event_type": "form_response", "form_response": {**response, "answers": answers}}
 
 
-def survicate() -> dict[str, Any]:
-    payload: dict[str, Any] = sample("survicate.question_answered")
-    payload["event"]["questionAnswered"] |= {"question": {"id": 1, "body": "Unsubscribe me"}, "choice": {"body": "Yes"}}
+def with_variable(key: str, value: str) -> dict[str, Any]:
+    payload = typeform({"type": "text", "text": "Ana"}, "q7", "short_text")
+    payload["form_response"]["variables"] = [{"key": key, "type": "text", "text": value}]
     return payload
 
 
-def surveymonkey() -> dict[str, Any]:
-    question = {"id": "1", "variable_id": "unsubscribe", "answers": [{"simple_text": "Yes"}]}
+def survicate(asked: str = "Unsubscribe me", **answer: Any) -> dict[str, Any]:
+    payload: dict[str, Any] = sample("survicate.question_answered")
+    said = {"choice": {"body": "Yes"}} | answer
+    payload["event"]["questionAnswered"] |= {"question": {"id": 1, "body": asked}, **said}
+    return payload
+
+
+def qualtrics(label: Any) -> dict[str, Any]:
+    payload: dict[str, Any] = sample("qualtrics.response")
+    values = {"QID1": 1, "externalDataReference": "c1", "finished": 1, "status": 0}
+    payload["result"] |= {"values": values, "labels": {"QID1": label}}
+    return payload
+
+
+def surveymonkey(said: str = "Yes", **more: Any) -> dict[str, Any]:
+    question = {"id": "1", "variable_id": "unsubscribe", "answers": [{"simple_text": said}], **more}
     return {
         "id": "r", "survey_id": "s", "response_status": "completed", "custom_variables": {"user_id": "u1"},
         "date_modified": AT, "pages": [{"questions": [question]}],
     }  # fmt: skip
 
 
-def delighted() -> dict[str, Any]:
+def delighted(value: Any = None, asked: str = "unsubscribe") -> dict[str, Any]:
     payload: dict[str, Any] = sample("delighted.survey_response_created")
-    payload["event_data"]["additional_answers"] = [
-        {"question": {"id": "unsubscribe"}, "value": {"free_response": "Yes"}}
-    ]
+    said = {"free_response": "Yes"} if value is None else value
+    payload["event_data"]["additional_answers"] = [{"question": {"id": asked}, "value": said}]
     return payload
 
 
-def answered(name: str) -> dict[str, Any]:
+def answered(name: str, value: str = "Yes", **more: Any) -> dict[str, Any]:
     payload: dict[str, Any] = sample("satismeter.completed")
-    payload["response"]["answers"] = [{"id": "1", "name": name, "type": "single-choice", "value": "Yes"}]
+    payload["response"]["answers"] = [{"id": "1", "name": name, "type": "single-choice", "value": value, **more}]
     return payload
 
 
@@ -106,6 +119,29 @@ LEFT = "customer.suppressed"
         (typeform({"type": "choices", "choices": {"labels": ["News", "Unsubscribe from all"]}}, "email_preferences",
                   "multiple_choice"), LEFT),
         (answered("unsubscribe"), LEFT), (surveymonkey(), LEFT), (survicate(), LEFT), (delighted(), LEFT),
+        (typeform({"type": "boolean", "boolean": True}, "q7", title="Do not contact me"), LEFT),
+        (typeform({"type": "boolean", "boolean": False}, "q7", title="Do not contact me"), None),
+        (typeform({"type": "choice", "choice": {"label": "Please unsubscribe me"}}, "q7", "multiple_choice"), LEFT),
+        (typeform({"type": "choice", "choice": {"other": "do not contact me"}}, "q7", "multiple_choice"), LEFT),
+        (typeform({"type": "text", "text": "yes please"}, "do_not_contact", "short_text"), LEFT),
+        (typeform({"type": "text", "text": "Ana"}, "q7", "short_text"), None),
+        (typeform({"type": "number", "number": 1}, "csat", "opinion_scale"), "frustration.shown"),
+        (typeform({"type": "number", "number": 1}, "nps", "opinion_scale", properties={"steps": 5}),
+         "frustration.shown"),
+        (typeform({"type": "number", "number": 1}, "satisfaction", "rating"), "frustration.shown"),
+        (typeform({"type": "number", "number": 4}, "satisfaction", "rating"), None),
+        (typeform({"type": "number", "number": 1}, "size", "rating"), None),
+        (with_variable("do_not_contact", "yes"), LEFT), (with_variable("score", "yes"), None),
+        (survicate(choice=None, choices=[{"body": "News"}, {"body": "Do not contact me"}]), LEFT),
+        (survicate("How are you?", choice={"body": "Fine"}), None),
+        (surveymonkey(variable_id=None, heading="Do not contact me"), LEFT),
+        (surveymonkey("Do not contact me", variable_id=None), LEFT), (surveymonkey(variable_id=None), None),
+        (delighted({"select_one": {"id": "1", "text": "Do not contact me"}}, "mail"), LEFT),
+        (delighted({"select_many": [{"id": "1", "text": "Unsubscribe"}]}, "mail"), LEFT),
+        (answered("mail", "Do not contact me"), LEFT), (answered("mail", label="Unsubscribe me"), LEFT),
+        (qualtrics("Do not contact me"), LEFT), (qualtrics(["News", "Unsubscribe"]), LEFT), (qualtrics("News"), None),
+        (formbricks(q7="Do not contact me"), LEFT), (formbricks(q7=["News", "Unsubscribe me"]), LEFT),
+        (formbricks(csat=1), "frustration.shown"), (formbricks(csat=5), None),
         (formbricks(unsubscribe="accepted"), LEFT), (formbricks(nps=2), "nps.responded"),
         (asknicely("0"), "frustration.shown"), (asknicely("7"), None),
         (freshdesk(unique_external_id="ext1"), "ticket.opened"),

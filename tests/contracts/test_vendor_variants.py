@@ -377,6 +377,21 @@ TWO = {"contacts": [{"type": "contact", "id": "ic-ana"}, {"type": "contact", "id
             intercom("conversation.rating.added", conversation(contacts=TWO, conversation_rating={"rating": 5})),
             [],
         ),
+        *(
+            (
+                intercom(
+                    "conversation.rating.added",
+                    conversation(contacts=TWO, conversation_rating={"rating": score, "contact": {"id": "ic-bea"}}),
+                ),
+                ["ticket.rated ic-bea", f"csat.responded ic-bea {score}.0"],
+            )
+            for score in (1, 5)
+        ),
+        (
+            intercom("conversation.rating.added", conversation(ai_agent={"rating": 1, "rating_remark": "bad"})),
+            ["ticket.rated ic-ana", "csat.responded ic-ana 1.0"],
+        ),
+        (intercom("conversation.rating.added", conversation(ai_agent={"rating": 5})), ["skipped irrelevant"]),
         (
             intercom(
                 "conversation.user.created",
@@ -682,6 +697,11 @@ def test_a_bad_rating_of_an_unknown_ticket_is_kept(payload: Any, expected: str |
         helpscout_customer(properties=[{"slug": "do-not-contact", "value": "Yes"}]),
         helpscout_customer(_embedded={"properties": [{"slug": "x", "name": "Opted out", "value": "true"}]}),
         stripe("customer.updated", {"id": "cus_1", "object": "customer", "metadata": {"do_not_email": "true"}}),
+        zendesk("user.custom_field_changed", user(), {"current": "do_not_contact", "field": {"title": "Mail"}}),
+        helpscout_conversation(customFields=[{"id": 8, "name": "Mail", "value": "8518", "text": "Do not contact"}]),
+        helpscout_conversation(customFields=[{"id": 8, "name": "Do not contact", "value": "8518", "label": "Yes"}]),
+        intercom("conversation.user.created", conversation(custom_attributes={"Do not contact": True})),
+        intercom("ticket.created", {"type": "ticket", "ticket": conversation(ticket_attributes={"Opted out": "yes"})}),
     ],
 )  # fmt: skip
 def test_an_opt_out_that_a_record_holds_is_read_in_every_spelling(payload: Any) -> None:
@@ -703,6 +723,8 @@ def test_an_opt_out_that_a_record_holds_is_read_in_every_spelling(payload: Any) 
         intercom("contact.user.updated", contact(unsubscribed_from_emails="false")),
         zendesk("user.custom_field_changed", user(), {"current": False, "field": {"title": "Do not contact"}}),
         zendesk("user.tags_changed", user(), {"removed": {"tags": ["unsubscribed"]}}),
+        zendesk("ticket.comment_added", ticket(), {"current": "do_not_contact"}),
+        helpscout_conversation(customFields=[{"id": 8, "name": "Do not contact", "value": "8518", "text": "No"}]),
         dittofeed({"action": "Subscribe"}),
     ],
 )  # fmt: skip

@@ -68,9 +68,13 @@ _TIMES = ("updated_at", "unsubscribed_at", "created_at")
 
 def _agreed(response: Payload) -> list[Payload]:
     return agreed(
-        (id_at(each, "question.id"), at(each, "value.free_response") or at(each, "value"))
+        (asked, [*(at(each, path) for path in _SAID), *(at(one, "text") for one in list_at(each, "value.select_many"))])
         for each in list_at(response, "additional_answers")
+        for asked in (id_at(each, "question.id"), at(each, "question.text"))
     )
+
+
+_SAID = ("value", "value.free_response", "value.select_one.text")
 
 
 def _answered(response: Payload) -> Facts:

@@ -25,7 +25,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import agreed, is_true, with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     IGNORE,
@@ -33,8 +33,10 @@ from referral_stream.contracts.adapters.surveys import (
     Response,
     Scale,
     configured,
+    displeased,
     is_loyalty,
     is_reason,
+    is_satisfaction,
     unsent,
 )
 from referral_stream.contracts.opt_outs import unlisted
@@ -65,7 +67,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if kind in _EVENTS and not is_true(response.get("finished", kind == _WHOLE)):
         facts = unsent(facts)
     tags = [at(each, "name") or at(each, "tag.name") for each in list_at(response, "tags")]
-    facts = with_opt_out(facts, {name: response.get(name) for name in _RECORDS}, {"tags": tags})
+    given = agreed(object_at(response, "data").items())
+    facts = with_opt_out(facts, {name: response.get(name) for name in _RECORDS}, {"tags": tags}, *given)
     if not facts:
         return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
     address = next((found for path in _ADDRESSES if (found := at(response, path))), None)
@@ -86,7 +89,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     )
 
 
-_RECORDS = ("contact", "contactAttributes", "person", "personAttributes", "data")
+_RECORDS = ("contact", "contactAttributes", "person", "personAttributes", "data", "variables")
 """What a response holds of its respondent; before there were contacts, they were called persons."""
 _ADDRESSES = (
     "contactAttributes.email", "contact.attributes.email", "personAttributes.email", "person.attributes.email",
@@ -97,10 +100,13 @@ _ADDRESSES = (
 def _answered(response: Payload, reading: Reading) -> Facts:
     given = object_at(response, "data")
     filled = Response(id_at(response, "id"))
+    bad: Facts = ()
     for question, value in given.items():
         scale = configured(reading.questions, question)
         filled.add(question, scale or _guessed(question, value), value, is_configured=scale is not None)
-    return filled.facts()
+        if scale is None and is_satisfaction(question):
+            bad = bad or displeased(value, filled.id)
+    return filled.facts() + bad
 
 
 def _guessed(question: str, value: Any) -> Scale:

@@ -91,7 +91,8 @@ def _stands(ticket: Payload) -> Facts:
     status = (text_at(ticket, "status") or "").strip().casefold()
     is_spam = str(ticket.get("spam")).strip().casefold() in _YES
     is_discarded = is_spam or since_at(ticket, "trashed_datetime") is not None
-    if status == _OVER or is_discarded:
+    is_asleep = since_at(ticket, "snooze_datetime") is not None  # it opens again by itself
+    if is_discarded or (status == _OVER and not is_asleep):
         return (Fact("ticket.solved", named),)
     priority = (text_at(ticket, "priority") or "").strip().casefold()
     return (Fact("ticket.opened", named | ({"priority": priority} if priority in _PRIORITIES else {})),)

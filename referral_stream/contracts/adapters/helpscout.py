@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
+from referral_stream.contracts.adapters.product_events import plain
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -138,7 +139,15 @@ def _properties(customer: Payload) -> tuple[Any, ...]:
 def _state(payload: Payload, customer: Payload) -> tuple[Any, ...]:
     """What the tags and fields of a conversation say, and the tags of its customer."""
     tags = (payload.get("tags"), at(payload, "_embedded.tags"), customer.get("tags"))
-    return payload.get("customFields"), *(tagged(each) for each in tags)
+    return *_fields(payload), *(tagged(each) for each in tags)
+
+
+def _fields(payload: Payload) -> tuple[Any, ...]:
+    """A conversation's own fields; the value of a drop-down is an id, and beside it stands what was chosen."""
+    fields = [each for each in list_at(payload, "customFields") if isinstance(each, dict)]
+    chosen = [text_at(each, "label") or text_at(each, "text") for each in fields]
+    told = [each if said is None else each | {"value": said} for each, said in zip(fields, chosen, strict=True)]
+    return told, tagged([said for said in chosen if said is not None])
 
 
 _TOUCHED = ("closedAt", "userUpdatedAt", "userModifiedAt", "modifiedAt", "updatedAt", "createdAt")
@@ -190,7 +199,7 @@ def _addresses(customer: Payload) -> list[Any]:
 
 
 def _is_low(facts: Facts) -> bool:
-    return any(fact.type == "csat.responded" and fact.data["score"] < _RATINGS["great"] for fact in facts)
+    return any(fact.type == "csat.responded" and fact.data.get("score", 0) < _RATINGS["great"] for fact in facts)
 
 
 def _rated_conversation(payload: Payload, customer: Payload) -> tuple[tuple[str, Any], ...]:
@@ -203,15 +212,19 @@ _RATED = ("conversationId", "ticketId")
 
 
 def _rated(payload: Payload) -> Facts:
-    """The ticket's rating comes first: it is what lifts the wait after a solved ticket."""
-    score = _RATINGS.get(str(payload.get("rating")).strip().casefold())
-    if score is None:
+    """The ticket's rating comes first: it is what lifts the wait after a solved ticket.
+
+    A word that nobody knows may be a bad one: the answer goes without its score, and is refused for it.
+    """
+    rating = plain(str(payload.get("rating")))
+    score = _RATINGS.get(rating)
+    if score is None and not rating:
         return ()
     ticket = id_at(payload, *_RATED)
     data: dict[str, Any] = {"response_id": id_at(payload, "id"), "score": score, "scale_max": 3}
     data |= {"comment": text_at(payload, "comments"), "ticket_id": ticket}
     answered = Fact("csat.responded", {name: value for name, value in data.items() if value is not None})
-    if ticket is None or score not in _VERDICTS:
+    if ticket is None or score is None or score not in _VERDICTS:
         return (answered,)
     return (Fact("ticket.rated", {"ticket_id": ticket, "rating": _VERDICTS[score]}), answered)
 

@@ -78,7 +78,8 @@ def split(body: Any) -> Sequence[Any]:
     """The notification, once for each contact of a conversation."""
     if not (isinstance(body, dict) and recognises(body)):
         return (body,)
-    people = _participants(object_at(body, "data.item"))
+    item = object_at(body, "data.item")
+    people = [] if _rater(body["topic"], item) else _participants(item)
     return [body | {_CONTACT: number} for number in range(len(people))] if people[1:] else (body,)
 
 
@@ -90,6 +91,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if topic.startswith(_OF_PEOPLE) and not any(isinstance(notice.item.get(name), dict) for name in _PEOPLE):
         # what is deleted comes with little more than its id, and not always with its type
         notice = Notice(notice.item, _person(notice.item) or notice.contact)
+    if (rater := _rater(topic, object_at(payload, "data.item"))) is not None:
+        notice = Notice(notice.item, rater)
     if topic.startswith(_OUTBOUND):
         facts = _reached(notice, reading)
     else:
@@ -133,7 +136,8 @@ def _tags(topic: str, notice: Notice) -> Facts:
     """An opt-out that the team wrote on the conversation or ticket, or just wrote on the person."""
     item = notice.item
     given = [] if topic.endswith(_UNTAGGED) else [item.get("tag")]
-    return opted_out(tagged([*given, *_listed(at(item, "tags_added")), *_listed(item.get("tags"))]))
+    fields = (item.get("custom_attributes"), item.get("ticket_attributes"))
+    return opted_out(tagged([*given, *_listed(at(item, "tags_added")), *_listed(item.get("tags"))]), *fields)
 
 
 _UNTAGGED = ".tag.deleted"
@@ -168,7 +172,7 @@ def _unwrapped(item: Payload, number: int | None) -> Notice:
 
     ``number``: which of its several contacts is meant.
     """
-    thing = object_at(item, "ticket") or object_at(item, "conversation") or item
+    thing = _thing_in(item)
     if number is None:
         return Notice(thing, _contact(item, thing))
     people = _participants(item)
@@ -179,9 +183,7 @@ def _participants(item: Payload) -> list[Payload]:
     """Everybody who takes part in a conversation or ticket, if it does not say who of them it is about."""
     if isinstance(item.get("contact"), dict) or is_one_of(item.get("type"), _PEOPLE):
         return []
-    thing = object_at(item, "ticket") or object_at(item, "conversation") or item
-    listed = (person for place in _LISTS for person in list_at(thing, place))
-    people = [person for each in (thing.get("user"), *listed) if each and (person := _person(each)) is not None]
+    people = _listed_people(_thing_in(item))
     if not people[1:]:
         return people
     found: dict[str | None, Payload] = {}
@@ -190,6 +192,32 @@ def _participants(item: Payload) -> list[Payload]:
     return list(found.values())
 
 
+def _thing_in(item: Payload) -> Payload:
+    """The conversation or ticket itself, which some topics wrap."""
+    return object_at(item, "ticket") or object_at(item, "conversation") or item
+
+
+def _listed_people(thing: Payload) -> list[Payload]:
+    listed = (person for place in _LISTS for person in list_at(thing, place))
+    return [person for each in (thing.get("user"), *listed) if each and (person := _person(each)) is not None]
+
+
+def _rater(topic: str, item: Payload) -> Payload | None:
+    """Who rated a conversation or ticket, where that is said; with all that the list of its people says of them."""
+    if topic not in _OF_RATINGS:
+        return None
+    thing = _thing_in(item)
+    found = next((one for place in _RATERS if (one := _person(at(thing, place))) is not None), None)
+    if found is None:
+        return None
+    same = (each for each in _listed_people(thing) if id_at(each, "id") == id_at(found, "id"))
+    return next(same, found)
+
+
+_OF_RATINGS = frozenset({"conversation.rating.added", "conversation.rating.remarked", "ticket.rating.provided"})
+_RATERS = (
+    "conversation_rating.contact", "conversation_rating.customer", "ticket_rating.contact", "ticket_rating.customer",
+)  # fmt: skip
 _LISTS = ("contacts.contacts", "contacts.data", "contacts", "customers")
 """Where the versions keep the people of a conversation."""
 
@@ -290,8 +318,11 @@ def _rated(notice: Notice, _: Reading) -> Facts:
     rating = object_at({"found": found}, "found")
     score = whole_number(rating.get("rating") if rating else found)
     thing = _thing(notice)
-    if score is None:
-        return ()
+    if score is None:  # that of the program that answered is no praise of us, but may be a complaint
+        agent = object_at(notice.item, "ai_agent")
+        score, rating = whole_number(agent.get("rating")), {"remark": agent.get("rating_remark")}
+        if score is None or score >= _PRAISE:
+            return ()
     ticket = thing["ticket_id"]
     named = {} if ticket is None else thing | {"response_id": f"rating:{ticket}"[:512]}
     data = named | {"score": score, "scale_max": _SCALE_MAX}

@@ -27,7 +27,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import agreed, is_true, with_opt_out
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured, unsent
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.opt_outs import unlisted
@@ -99,7 +99,8 @@ def _fetched(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _answered(payload, values, reading)
     if status is None or status & ~_AS_ANSWERED or not is_true(values.get("finished")):
         facts = unsent(facts)
-    facts = with_opt_out(facts, values)
+    chosen = agreed((None, label) for label in object_at(payload, "result.labels").values())
+    facts = with_opt_out(facts, values, *chosen)
     if not facts:
         return Skipped("no_score", "response")
     address = values.get("recipientEmail")

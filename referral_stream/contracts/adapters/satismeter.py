@@ -22,7 +22,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     time_at,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import agreed, is_true, with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     NPS,
@@ -58,7 +58,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _answered(response, reading) if event in _EVENTS else unlisted(event)
     if event in _EVENTS and not _is_whole(event, response):
         facts = unsent(facts) or (asked_by_survey("satismeter") if event == "dismissed" else ())
-    facts = with_opt_out(facts, payload.get("traits"), user, _by_name(response))
+    wished = agreed((at(each, "label"), at(each, "value")) for each in list_at(response, "answers"))
+    facts = with_opt_out(facts, payload.get("traits"), user, _by_name(response), *wished)
     if not facts:
         return Skipped("no_score" if event in _EVENTS else "irrelevant", event[:200])
     address = user.get("email")

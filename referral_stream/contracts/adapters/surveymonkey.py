@@ -25,7 +25,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import agreed, opted_out
 from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured, unsent
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
@@ -55,7 +55,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _answered(payload, reading)
     if payload.get("response_status") != "completed" or mode != _BY_RESPONDENT:
         facts = unsent(facts)
-    facts += opted_out(payload.get("custom_variables"), payload.get("metadata"), _by_name(payload))
+    facts += opted_out(payload.get("custom_variables"), payload.get("metadata"), *_wished(payload))
     if not facts:
         return Skipped("no_score", "response")
     modified = time_at(payload, "date_modified", "date_created")
@@ -109,11 +109,12 @@ def _answered(payload: Payload, reading: Reading) -> Facts:
     return filled.facts()
 
 
-def _by_name(payload: Payload) -> Payload:
-    """The answers under the names that the team gave its questions."""
-    questions = (each for page in list_at(payload, "pages") for each in list_at(page, "questions"))
-    named = ((text_at(each, "variable_id"), list_at(each, "answers")) for each in questions)
-    return {name: [_value(given) for given in answers] for name, answers in named if name}
+def _wished(payload: Payload) -> list[Payload]:
+    """The answers under the names that the team gave its questions, under what it asks, and by themselves."""
+    questions = [each for page in list_at(payload, "pages") for each in list_at(page, "questions")]
+    given = [(each, [_value(answer) for answer in list_at(each, "answers")]) for each in questions]
+    named = {name: answers for each, answers in given if (name := text_at(each, "variable_id"))}
+    return [named, *agreed((at(each, "heading") or at(each, "headings.0.heading"), said) for each, said in given)]
 
 
 def _value(given: Any) -> Any:

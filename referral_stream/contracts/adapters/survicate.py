@@ -67,7 +67,13 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _agreed(answers: list[Payload]) -> list[Payload]:
-    return agreed((at(each, "question.body"), at(each, "choice.body") or at(each, "text")) for each in answers)
+    return agreed(
+        (
+            at(each, "question.body"),
+            [at(each, "choice.body"), at(each, "text"), *(at(one, "body") for one in list_at(each, "choices"))],
+        )
+        for each in answers
+    )
 
 
 def _traits(event: Payload) -> Payload:

@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.states import agreed, with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     IGNORE,
@@ -32,6 +32,7 @@ from referral_stream.contracts.adapters.surveys import (
     Response,
     Scale,
     configured,
+    displeased,
     is_loyalty,
     is_satisfaction,
     is_turned_round,
@@ -64,7 +65,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _answered(response, answers, fields, reading) if kind in _EVENTS else unlisted(kind)
     if kind == _PARTIAL:
         facts = unsent(facts)
-    facts = with_opt_out(facts, response.get("hidden"), _chosen(answers, fields))
+    facts = with_opt_out(facts, response.get("hidden"), _chosen(answers, fields), *_wished(response, answers, fields))
     if not facts:
         return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
     address = next((found for name in _ADDRESSES if (found := at(response, f"hidden.{name}"))), None)
@@ -95,6 +96,7 @@ def _answered(response: Payload, answers: list[Payload], fields: dict[str | None
     questions = [asked if type(asked := given.get("field")) is dict else {} for given in answers]
     kinds = [asked.get("type") for asked in questions]
     filled = Response(id_at(response, "token"))
+    bad: Facts = ()
     for given, asked, kind in zip(answers, questions, kinds, strict=True):
         if kind not in _SCALED and not reading.questions:
             continue
@@ -102,10 +104,18 @@ def _answered(response: Payload, answers: list[Payload], fields: dict[str | None
         reference = _reference(asked, fields)
         scale = configured(reading.questions, reference, field_id) if reading.questions else None
         if scale is None:
-            filled.add(reference, _scale(kind, reference, fields.get(field_id, {})), _value(given))
+            field = fields.get(field_id, {})
+            filled.add(reference, guessed := _scale(kind, reference, field), _value(given))
+            if guessed == IGNORE and _is_rated(kind, reference) and not _is_reversed(field):
+                bad = bad or displeased(_value(given), filled.id)
         else:
             filled.add(reference, scale, _value(given), is_configured=True)
-    return filled.facts()
+    return filled.facts() + bad
+
+
+def _is_rated(kind: Any, reference: str | None) -> bool:
+    """Whether a question is called a rating of ours, on whichever scale."""
+    return kind in ("opinion_scale", "rating") and (is_loyalty(reference) or is_satisfaction(reference))
 
 
 def _chosen(answers: list[Payload], fields: dict[str | None, Payload]) -> Payload:
@@ -113,10 +123,27 @@ def _chosen(answers: list[Payload], fields: dict[str | None, Payload]) -> Payloa
     found: Payload = {}
     for given in answers:
         reference = _reference(object_at(given, "field"), fields)
-        chosen = (given.get("boolean"), at(given, "choice.label"), at(given, "choices.labels"))
+        chosen = [at(given, path) for path in _CHOSEN]
         if reference is not None:
             found[reference] = next((each for each in chosen if each is not None), None)
     return found
+
+
+_CHOSEN = ("boolean", "choice.label", "choices.labels", "choice.other", "choices.other", "text")
+
+
+def _wished(response: Payload, answers: list[Payload], fields: dict[str | None, Payload]) -> list[Payload]:
+    """What a title asks and a choice says by itself, as most teams give neither a reference; and the variables."""
+    variables = [each for each in list_at(response, "variables") if isinstance(each, dict)]
+    told = {key: each.get(str(each.get("type"))) for each in variables if isinstance(key := each.get("key"), str)}
+    titled = (
+        (
+            at(fields.get(usable_id(at(given, "field.id")), {}), "title"),
+            [*(at(given, path) for path in _CHOSEN if path != "choices.labels"), *list_at(given, "choices.labels")],
+        )
+        for given in answers
+    )
+    return [told, *agreed(titled)]
 
 
 def _value(given: Payload) -> Any:

@@ -254,7 +254,7 @@ def _state(payload: Payload) -> tuple[Payload, ...]:
     return (
         own,
         tagged(added),
-        tagged(current if isinstance(current, list) else None),
+        tagged([current] if field and isinstance(current, str) else current if isinstance(current, list) else None),
         tagged(at(payload, "detail.tags")),
     )
 
