@@ -17,7 +17,9 @@ from referral_stream.contracts.inbound.boundary import Boundary
 from referral_stream.contracts.inbound.trial import try_mappings
 from referral_stream.contracts.mapping.parsing import parse_mappings
 from referral_stream.contracts.mapping.proposing import proposal
-from tests.contracts.building import KEY, NOW
+from tests.contracts.building import KEY, NOW, accepted, read
+
+ACME = (("referral-source", b"acme"),)
 
 TOML = """
 [[mapping]]
@@ -351,6 +353,84 @@ def test_who_may_be_gone_is_left_in_peace_by_a_proposal(kind: str) -> None:
     text = proposal([("sample", orjson.dumps({"event": kind, "user_id": "u-1"}))])
     assert 'type = "customer.suppressed"' in text
     assert "customer.erasure_requested" in text
+
+
+def of_samples(*payloads: dict[str, Any]) -> str:
+    """What is proposed for these."""
+    return proposal([(f"sample {number}", orjson.dumps(each)) for number, each in enumerate(payloads)])
+
+
+def test_no_rule_is_proposed_for_whatever_else_a_vendor_sends() -> None:
+    text = of_samples({"user_id": "u-1", "plan": "pro"})
+    assert "\nignore = true" not in text
+    assert "\n[[mapping]]" not in text
+    assert "# [[mapping]]" in text
+    given = Boundary(email_key=KEY, mappings=parse_mappings(text.encode()))
+    adapted = read({"event": "contact.unsubscribed", "user_id": "u-1"}, boundary=given, headers=ACME)
+    assert [event.type for event in accepted(adapted)] == ["customer.suppressed"]
+
+
+@pytest.mark.parametrize("name", ["formId", "website_id", "conversation_id", "message_id", "webhook_id"])
+def test_only_what_is_called_the_event_s_id_is_proposed_as_one(name: str) -> None:
+    text = of_samples({"event": "ticket.created", name: "x-1", "user_id": "u-1"})
+    assert "# id = ...   # none found" in text
+    assert f'data.ticket_id = "$.{name}"' not in text
+
+
+def test_what_repeats_in_samples_that_differ_is_no_event_s_id() -> None:
+    same = [{"event": f"ticket.{word}", "id": 7, "user_id": "u-1"} for word in ("created", "closed")]
+    text = of_samples(*same)
+    assert "# id = ...   # none found" in text
+    assert 'data.ticket_id = "$.id"' in text
+    text = of_samples(same[0], same[1] | {"id": 8})
+    (own,) = [line for line in text.splitlines() if line.startswith("id = ")]
+    assert own.startswith('id = "$.id"')
+    assert "check" in own
+    assert 'data.ticket_id = "$.id"' not in text
+
+
+def test_what_happened_is_where_samples_differ() -> None:
+    text = of_samples(*({"event": "webhook", "type": f"ticket.{word}", "user_id": "u-1"} for word in ("new", "closed")))
+    assert 'event = "$.type"' in text
+
+
+@pytest.mark.parametrize("other", ["actor", "assignee", "teammate", "agent", "owner", "commit", "from"])
+def test_nobody_is_taken_for_the_customer_who_is_called_something_else(other: str) -> None:
+    agent = {"user_id": "a-1", "company_id": "ours", "email": "agent@ours.com"}
+    text = of_samples({"event": "ticket.created", other: agent, "who": {"contact_id": "u-1", "mail": "ana@firm.com"}})
+    head = text.partition("[[mapping]]")[0]
+    assert 'subject = "$.who.contact_id"' in head
+    assert 'link.email = "$.who.mail"' in head
+    assert f"$.{other}." not in head
+    assert all("check" in line for line in head.splitlines() if line.startswith(("subject", "link", "account")))
+
+
+def test_what_stands_aside_is_looked_at_last() -> None:
+    aside = {"user_id": "u-9"}
+    assert 'subject = "$.who.contact_id"' in of_samples({"event": "x", "meta": aside, "who": {"contact_id": "u-1"}})
+    assert 'subject = "$.meta.user_id"' in of_samples({"event": "x", "meta": aside})
+
+
+def test_a_score_in_a_list_is_found_by_its_key_and_never_by_its_position() -> None:
+    fields = [{"key": "question_a", "value": "Ana"}, {"key": "question_b", "value": 9}]
+    asked = {"eventType": "nps_response", "user_id": "u-1"}
+    text = of_samples(asked | {"data": {"responseId": "r-1", "fields": fields}})
+    assert 'data.score = { path = "$.data.fields[key=question_b].value"' in text
+    text = of_samples(asked | {"data": {"fields": [{"label": "x", "value": 9}]}})
+    assert "$.data.fields[0]" not in text.partition("# What else")[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "becomes"),
+    [
+        ("payment.charged_back", "charge.disputed"), ("complained", "customer.suppressed"),
+        ("cleaned", "customer.suppressed"), ("review.published", "review.posted"), ("review_created", "review.posted"),
+    ],
+)  # fmt: skip
+def test_what_an_event_is_called_is_understood(kind: str, becomes: str) -> None:
+    text = of_samples({"event": kind, "user_id": "u-1", "rating": 4, "fired": "2026-06-16T09:28:20Z"})
+    assert f'type = "{becomes}"' in text
+    assert 'time = "$.fired"' in text
 
 
 def test_a_time_without_a_zone_is_proposed_with_one_to_check() -> None:

@@ -268,6 +268,33 @@ def test_an_opt_out_beside_elements_is_that_of_the_one_person_whom_they_name_els
         assert refused(read(toml, {"unsubscribed": True, "list": nobody})).cause == "unusable_id"
 
 
+@rule("I1.10")
+@pytest.mark.parametrize("place", ["", "meta", "data", "attributes"])
+@pytest.mark.parametrize(
+    "trial",
+    [
+        {"test_mode": True}, {"is_test": "true"}, {"livemode": False}, {"environment": "Sandbox"}, {"mode": "test"},
+        {"test": 1}, {"livemode": "false"},
+    ],
+)  # fmt: skip
+def test_what_somebody_only_tried_speaks_for_nothing(place: str, trial: dict[str, Any]) -> None:
+    toml = SOURCE + RULE + '[[mapping]]\nwhen = { adapter = "acme", event = "said" }\ntype = "complaint.made"\n'
+    body: dict[str, Any] = {"data": {"attributes": {}}, "meta": {}, "user": "cus-1", "event": "exported"}
+    told_in = {"": body, "meta": body["meta"], "data": body["data"], "attributes": body["data"]["attributes"]}[place]
+    assert told(read(toml, body)) == [("usage.recorded", "cus-1")]
+    told_in |= trial
+    assert skipped(read(toml, body)).reason == "test_mode"
+    assert told(read(toml, body | {"event": "said"})) == [("complaint.made", "cus-1")]
+    assert told(read(toml, body | {"event": "unsubscribed"})) == [("customer.suppressed", "cus-1")]
+
+
+@pytest.mark.parametrize(
+    "real", [{"test_mode": False}, {"livemode": True}, {"environment": "production"}, {"mode": "live"}, {"data": []}]
+)
+def test_what_is_real_counts(real: dict[str, Any]) -> None:
+    assert told(read(SOURCE + RULE, {"user": "cus-1", "event": "exported"} | real)) == [("usage.recorded", "cus-1")]
+
+
 def test_a_name_that_a_rule_looks_at_is_its_to_correct_also_from_within_a_list() -> None:
     looking = FORMS.replace('ref = "nps" }', 'ref = "nps", "$root.event" = "unsubscribed.digest" }')
     body = {"id": "r", "who": {"id": "cus-1"}, "event": "unsubscribed.digest", "answers": SCORED}

@@ -319,7 +319,16 @@ def test_an_opt_out_of_the_adapter_s_survives_a_mapping(rest: str, when: str, pa
 def test_what_is_guessed_from_a_name_is_the_mapping_s_to_say() -> None:
     seen = EXPORTED | {"event": "Unsubscribe Page Seen"}
     assert only(read("", seen)).type == "customer.suppressed"
-    assert skipped(read(rule('adapter = "segment"', "ignore = true"), seen)).reason == "irrelevant"
+    told = rule('adapter = "segment", event = "Unsubscribe Page Seen"', "ignore = true")
+    assert skipped(read(told, seen)).reason == "irrelevant"
+
+
+@pytest.mark.parametrize("rest", ["ignore = true", 'type = "usage.recorded"'])
+@pytest.mark.parametrize("more", ["", ', topic = "product-usage"'])
+def test_a_rule_for_whatever_a_vendor_sends_corrects_no_name(rest: str, more: str) -> None:
+    seen = EXPORTED | {"event": "contact.unsubscribed"}
+    found = accepted(read(rule(f'adapter = "segment"{more}', rest), seen))
+    assert "customer.suppressed" in {event.type for event in found}
 
 
 def test_an_opt_out_that_a_mapping_says_too_is_said_once() -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
-from referral_stream.contracts.adapters.reading import Facts
+from referral_stream.contracts.adapters.reading import Facts, at
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
 from referral_stream.contracts.outcomes import LEAVING, Fact
@@ -131,6 +131,27 @@ def is_test(record: Any) -> bool:
         if _is_of_trial(name[:_LONGEST_WORDS]) and _is_yes(value):
             return True
     return False
+
+
+def is_tried(payload: Any) -> bool:
+    """Whether a notification of a vendor whom nobody knows says so, of itself or where most of them say it."""
+    if not isinstance(payload, dict):
+        return False
+    return any(is_test(each) or _is_in_test_mode(each) for each in (payload, *(at(payload, path) for path in _SAYING)))
+
+
+def _is_in_test_mode(record: Any) -> bool:
+    if not isinstance(record, dict):
+        return False
+    is_live = record.get("livemode", record.get("live_mode"))
+    if is_live is False or (isinstance(is_live, str) and is_live.strip().casefold() == "false"):
+        return True
+    return any(isinstance(said := record.get(name), str) and said.strip().casefold() in _TESTING for name in _MODES)
+
+
+_SAYING = ("meta", "data", "data.attributes")
+_MODES = ("environment", "env", "mode")
+_TESTING = frozenset({"sandbox", "test", "testing"})
 
 
 @lru_cache(maxsize=16_384)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import Adapter, Reading, candidates
 from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import is_tried, opted_out
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -64,6 +64,7 @@ from referral_stream.core.events import (
     ReferralGiven,
     Suppressed,
     is_closing,
+    is_favourable,
     stop_type,
 )
 from referral_stream.core.instants import parse_instant
@@ -234,9 +235,18 @@ class _Body:
         source = (text_at(event, "source") or self.topic)[:MAX_ID]
         found = boundary.mappings.applied(event, self.topic, About(language.CLOUD_EVENTS, own, reading, event))
         made = [
-            self._events(each.webhook, source, language.CLOUD_EVENTS, self.record, within=each.nth) for each in found
+            self._tried(self._events(each.webhook, source, language.CLOUD_EVENTS, self.record, within=each.nth), event)
+            for each in found
         ]
         return self._alone(_together(made)) if made else None
+
+    def _tried(self, made: _Notification, *said: Any) -> _Notification:
+        """Of what somebody only tried, by its own word, what speaks for asking does not count."""
+        if not made.events or not any(map(is_tried, said)):
+            return made
+        self.contacts.clear()
+        kept = tuple(event for event in made.events if not is_favourable(event.data))
+        return replace(made, events=kept, skipped=made.skipped if kept else Skipped("test_mode", "said by itself"))
 
     # ---------------------------------------------------------------------------------------- sources of the mappings
 
@@ -268,7 +278,7 @@ class _Body:
                 rest = language.without_elements(part, lists)
                 beside = language.beside_lists(rules, rest, source.about(rest, root, reading, nth), found)
                 found = found if beside is None else (beside, *found)
-            made += [self._of_element(source, each, nth) for each in found]
+            made += [self._tried(self._of_element(source, each, nth), part, root) for each in found]
             if not found:
                 made.append(_Notification(skipped=Skipped("irrelevant", f"no mapping of {source.name} matches")))
             read += found

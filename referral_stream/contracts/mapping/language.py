@@ -405,7 +405,7 @@ def mapped(rules: Iterable[MappingRule], payload: Any, about: About) -> Mapped:
     """What the rules that match a payload make of it.
 
     They replace the facts of its own reading, but opt-outs and erasures; what was skipped as a test or as another
-    account's stays skipped.
+    account's stays skipped. What the words of a name say is corrected only by a rule that looks at the payload.
     """
     rules = tuple(rules)
     names = tuple([rule.name for rule in rules])
@@ -413,6 +413,8 @@ def mapped(rules: Iterable[MappingRule], payload: Any, about: About) -> Mapped:
     if isinstance(own, Skipped) and own.reason in ("test_mode", "other_account"):
         return Mapped(own, names, is_element=about.is_element)
     found = own if isinstance(own, Webhook) else own.found or Webhook(subject=_customer(reading, payload))
+    if rules and not any(rule.conditions for rule in rules):
+        found = replace(found, facts=tuple(replace(fact, guessed=False) for fact in found.facts))
     kept = opt_outs(found)
     facts: list[Fact] = []
     links: tuple[Link, ...] = ()

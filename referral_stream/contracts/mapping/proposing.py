@@ -16,15 +16,16 @@ from typing import Any, Final, NamedTuple
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
-from referral_stream.contracts.mapping.paths import Path, shown
+from referral_stream.contracts.mapping.paths import Path, Step, shown
 from referral_stream.contracts.mapping.sampling import (
+    NO_OBJECTS,
     NoSample,
     SampledField,
     Samples,
     account_of,
     address_of,
     customer_of,
-    event_of,
+    events_of,
     id_of_event,
     is_address,
     look_at,
@@ -82,6 +83,14 @@ _CSAT = Guess(
     check="the scale's maximum",
 )
 
+_REVIEW = Guess(
+    "review.posted",
+    "nps",
+    {"rating": ("rating", "stars", "score"), "comment": _COMMENT},
+    {"scale_max": 5},
+    check="the scale's maximum",
+)
+
 _SOMEBODY: Final = "(user|customer|contact|account|person|profile|member|subscriber|respondent|data)"
 _GUESSES: Final[tuple[tuple[re.Pattern[str], Guess], ...]] = tuple(
     (re.compile(pattern), guess)
@@ -101,11 +110,13 @@ _GUESSES: Final[tuple[tuple[re.Pattern[str], Guess], ...]] = tuple(
         (r"(invoice|payment|charge|bill).*(fail|past due|overdue|unpaid|declin|dunning)|dunning|past due",
          _of("invoice.payment_failed", "billing", "invoice_id")),
         (r"refund", _of("charge.refunded", "billing", "charge_id")),
-        (r"dispute|chargeback", _of("charge.disputed", "billing", "charge_id")),
+        (r"dispute|charge ?back|charged back", _of("charge.disputed", "billing", "charge_id")),
         (r"(invoice|payment).*(paid|succe|complete)", _of("invoice.paid", "billing", "invoice_id")),
         (r"(ticket|case|issue).*reopen", _of("ticket.reopened", "support", "ticket_id")),
         (r"(ticket|case|issue).*(solv|close|resolv)", _of("ticket.solved", "support", "ticket_id")),
         (r"(ticket|case|issue).*(creat|open|new)", _of("ticket.opened", "support", "ticket_id")),
+        (r"\bcleaned\b", Guess("customer.suppressed", "relationship", {}, {"reason": "bounce"})),
+        (r"review.*(creat|publish|post)", _REVIEW),
         (r"sign(ed)? ?up|registered|(user|customer|account) creat", Guess("customer.signed_up", "profile")),
     )
 )  # fmt: skip
@@ -152,8 +163,22 @@ class _Proposal:
     def _event(self) -> Path | None:
         if self.samples.is_cloud_event:
             return ("type",)
-        found = [field for fields in self.samples.notifications if (field := event_of(fields)) is not None]
-        return Counter(field.path for field in found).most_common(1)[0][0] if found else None
+        found = [known for fields in self.samples.notifications if (known := events_of(fields))]
+        if not found:
+            return None
+        usual = Counter(known[0].path for known in found).most_common(1)[0][0]
+        said: dict[Path, set[Any]] = {}
+        for field in (each for known in found for each in known if each.path[-1] != "name"):
+            said.setdefault(field.path, set()).add(field.value)
+        varied = [path for path, values in said.items() if len(values) > 1]
+        # a webhook may be called the same whatever happened
+        return varied[0] if varied and usual in said and len(said[usual]) == 1 else usual
+
+    def _repeated(self) -> frozenset[Path]:
+        """Fields that are the same in notifications that differ: those of a form, or of a conversation, are."""
+        different = set(self.samples.notifications)
+        counts = Counter((field.path, field.value) for fields in different for field in set(fields))
+        return frozenset(path for (path, _), count in counts.items() if count > 1)
 
     def _kinds(self) -> list[tuple[str | None, tuple[SampledField, ...]]]:
         """The events of the samples, each with the fields of its first one."""
@@ -229,12 +254,13 @@ class _Proposal:
             yield _line("subject", "$.customer.id", "check: no id found; where is the customer's?")
         if address is not None:
             who = "else who has this address" if customer is not None else "who has this address: no id was found"
-            yield self._place("link.email", address, who)
+            yield self._place("link.email", address, f"check: {who}")
         if account is not None and account != customer:
             yield self._place("account", account, "check: the company's id")
-        own = id_of_event(field for field in fields if field != customer)
+        repeated = self._repeated()
+        own = id_of_event(field for field in fields if field != customer and field.path not in repeated)
         if own is not None:
-            yield self._place("id", own, "the same at a repetition, different for every event")
+            yield self._place("id", own, "check: the same at a repetition, different for every event")
         else:
             yield "# id = ...   # none found: without one, what is sent twice counts twice"
         when = time_of(fields)
@@ -262,10 +288,15 @@ class _Proposal:
     def _rule(self, said: str | None, fields: Sequence[SampledField], guess: Guess | None) -> Iterator[str]:
         if guess is None:
             yield "# Not known. To map it, write a type and its data instead of ignore (docs/contracts.md lists them)."
+        event = "" if said is None or self.event is None else f", {_quoted(shown(self.event))} = {_quoted(said)}"
+        if guess is None and not event:  # it would be a rule for whatever else the vendor sends
+            yield "# [[mapping]]"
+            yield f'# when = {{ adapter = "{self.name}" }}   # and by what such a payload is known'
+            yield "# type = ..."
+            return
         yield "[[mapping]]"
         if said is not None:
             yield _line("name", said)
-        event = "" if said is None or self.event is None else f", {_quoted(shown(self.event))} = {_quoted(said)}"
         yield f'when = {{ adapter = "{self.name}"{event} }}'
         if guess is None:
             yield "ignore = true"
@@ -284,7 +315,7 @@ class _Proposal:
             if name not in model:
                 continue
             is_number = name in _NUMBERS
-            found = _field(fields, words, is_number=is_number, avoid=self._people(fields))
+            found = _field(fields, words, is_number=is_number, avoid=self._taken(fields, name))
             if found is None and not model[name].is_required():
                 continue
             if found is None:
@@ -300,10 +331,14 @@ class _Proposal:
             else:
                 yield _aligned(f'data.{name} = {{ path = {_quoted(path)}, as = "str" }}', "check")
 
-    def _people(self, fields: Sequence[SampledField]) -> frozenset[Path]:
-        """Fields that name the customer, and so no object of theirs."""
-        found = (customer_of(fields), account_of(fields), address_of(fields))
-        return frozenset(field.path for field in found if field is not None)
+    def _taken(self, fields: Sequence[SampledField], name: str) -> frozenset[Path]:
+        """Fields that name the customer or the notification, and so no object; a response may be its notification."""
+        found = [customer_of(fields), account_of(fields), address_of(fields)]
+        if name.endswith("_id") and name != "response_id":
+            repeated = self._repeated()
+            found.append(id_of_event(field for field in fields if field.path not in repeated))
+        others = [field.path for field in fields if name.endswith("_id") and field.own in NO_OBJECTS]
+        return frozenset([*others, *(field.path for field in found if field is not None)])
 
     def _rest(self) -> Iterator[str]:
         """What the samples hold that no line reads: for whoever wants more."""
@@ -326,12 +361,19 @@ def _field(
 ) -> SampledField | None:
     """The field whose path ends in the first of these words that any does."""
     known = [field for field in fields if field.path not in avoid and not is_address(field.value)]
+    if is_number:  # where in a list a number stands says nothing of what it is
+        known = [field for field in known if _is_number(field.value) and not any(map(_is_position, field.path))]
     for each in wanted:
         words = tuple(each.split())
         for field in known:
-            if field.words[-len(words) :] == words and (not is_number or _is_number(field.value)):
+            is_called = field.own == words if words == ("id",) else field.words[-len(words) :] == words
+            if is_called:
                 return field
     return None
+
+
+def _is_position(step: Step) -> bool:
+    return isinstance(step, str) and step.isdecimal()
 
 
 def _is_number(value: Any) -> bool:

@@ -12,7 +12,7 @@ from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.mapping.opted_out import EVENT_NAMES
-from referral_stream.contracts.mapping.paths import Path, elements_at, parse_path, shown
+from referral_stream.contracts.mapping.paths import Path, Selected, Step, elements_at, parse_path, shown
 from referral_stream.contracts.mapping.values import Time
 
 LISTS: Final = frozenset({
@@ -163,7 +163,7 @@ def _notifications(body: Any, each: Path | None) -> list[Any]:
 
 
 def _fields(part: Any) -> Iterator[SampledField]:
-    """Every field of a notification, those further up first; of a list of objects, its first."""
+    """Every field of a notification, those further up first; of a list its first, or all elements that have a key."""
     ahead: list[tuple[Path, Any]] = [((), part)]
     seen = 0
     while ahead and seen < _MOST:
@@ -172,9 +172,30 @@ def _fields(part: Any) -> Iterator[SampledField]:
         if isinstance(value, dict) and len(path) < _DEEPEST:
             ahead += (((*path, name), inner) for name, inner in value.items() if _can_be_written((*path, name)))
         elif isinstance(value, list) and value and len(path) < _DEEPEST:
-            ahead.append(((*path, "0"), value[0]))
+            keyed = {(*path, step): each for each in value if (step := _key_of(each)) is not None}
+            ahead += keyed.items() if len(keyed) == len(value) else [((*path, "0"), value[0])]
         elif path and isinstance(value, (str, int, float)):
-            yield SampledField(path, value, tuple(word for step in path for word in words_of(str(step))))
+            yield SampledField(path, value, tuple(word for step in path for word in _words_in(step)))
+
+
+def _key_of(element: Any) -> Selected | None:
+    """How an element of a list that has a value is told from the others, wherever in it that one stands."""
+    if not isinstance(element, dict) or not any(name in element for name in _VALUES):
+        return None
+    for name in _KEYS:
+        text = element.get(name)
+        if isinstance(text, str) and _KEY(text):
+            return Selected(name, text)
+    return None
+
+
+_VALUES: Final = ("value", "answer", "number", "score")
+_KEYS: Final = ("key", "ref", "slug")
+_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,40}").fullmatch
+
+
+def _words_in(step: Step) -> tuple[str, ...]:
+    return words_of(step.text if isinstance(step, Selected) else str(step))
 
 
 def _can_be_written(path: Path) -> bool:
@@ -195,11 +216,20 @@ _CUSTOMER: Final = (
 )  # fmt: skip
 _ACCOUNT: Final = (("account", "id"), ("company", "id"), ("organization", "id"), ("org", "id"), ("workspace", "id"),
                    ("tenant", "id"))  # fmt: skip
-_EVENT_ID: Final = (("event", "id"), ("message", "id"), ("notification", "id"), ("delivery", "id"), ("uuid",), ("id",))
+_EVENT_ID: Final = (("event", "id"), ("notification", "id"), ("delivery", "id"), ("uuid",), ("id",))
+NO_OBJECTS: Final = frozenset({*_EVENT_ID[:3], ("message", "id"), ("webhook", "id")})
+"""Names of ids of what is sent, and of no object that it is about."""
+_OF_OTHERS: Final = frozenset({
+    "actor", "admin", "agent", "assignee", "commit", "from", "operator", "owner", "sent", "teammate",
+})  # fmt: skip
+"""Words of paths to whoever did something or sends it, and not to the customer."""
+_ASIDE: Final = frozenset({"meta", "metadata", "source"})
+"""Words of paths that are looked at last."""
 _TIME: Final = (
     ("occurred", "at"), ("event", "time"), ("timestamp",), ("time",), ("occurred",), ("happened", "at"), ("sent", "at"),
     ("submitted", "at"), ("completed", "at"), ("responded", "at"), ("updated", "at"), ("created", "at"), ("date",),
-    ("changed", "at"), ("modified", "at"), ("submitted",), ("created",), ("completed", "date"), ("ts",), ("datetime",),
+    ("changed", "at"), ("modified", "at"), ("submitted",), ("emitted",), ("fired",), ("bounced",), ("created",),
+    ("completed", "date"), ("ts",), ("datetime",),
     ("at",),
 )  # fmt: skip
 _LONGEST_ADDRESS: Final = 320
@@ -218,8 +248,8 @@ def is_address(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and _ADDRESS(value.strip()) is not None
 
 
-def event_of(fields: Iterable[SampledField]) -> SampledField | None:
-    """Where a notification says what happened."""
+def events_of(fields: Iterable[SampledField]) -> list[SampledField]:
+    """Where a notification may say what happened, the surest first."""
     found = [
         each
         for each in fields
@@ -228,26 +258,47 @@ def event_of(fields: Iterable[SampledField]) -> SampledField | None:
         and isinstance(each.value, str)
         and 0 < len(each.value) <= _LONGEST_NAME
     ]
-    return min(found, key=lambda each: (len(each.path), _EVENT_RANK[str(each.path[-1])]), default=None)
+    return sorted(found, key=lambda each: (len(each.path), _EVENT_RANK[str(each.path[-1])]))
 
 
 def customer_of(fields: Iterable[SampledField]) -> SampledField | None:
-    return _best(fields, _CUSTOMER, lambda each: named(each.value) is not None and not is_address(each.value))
+    return _of_the_customer(fields, _CUSTOMER)
 
 
 def account_of(fields: Iterable[SampledField]) -> SampledField | None:
-    return _best(fields, _ACCOUNT, lambda each: named(each.value) is not None and not is_address(each.value))
+    return _of_the_customer(fields, _ACCOUNT)
+
+
+def _of_the_customer(fields: Iterable[SampledField], wanted: tuple[tuple[str, ...], ...]) -> SampledField | None:
+    own = [each for each in fields if _OF_OTHERS.isdisjoint(each.words)]
+    surest = [each for each in own if _ASIDE.isdisjoint(each.words)]
+    return _best(surest, wanted, _names_somebody) or _best(own, wanted, _names_somebody)
+
+
+def _names_somebody(field: SampledField) -> bool:
+    return named(field.value) is not None and not is_address(field.value)
 
 
 def address_of(fields: Iterable[SampledField]) -> SampledField | None:
-    found = [each for each in fields if is_address(each.value)]
-    return min(found, key=lambda each: (not {"email", "mail"} & {*each.words}, len(each.path)), default=None)
+    found = [each for each in fields if is_address(each.value) and _OF_OTHERS.isdisjoint(each.words)]
+    return min(
+        found,
+        key=lambda each: (not _ASIDE.isdisjoint(each.words), not {"email", "mail"} & {*each.words}, len(each.path)),
+        default=None,
+    )
 
 
 def id_of_event(fields: Iterable[SampledField]) -> SampledField | None:
-    """The notification's own id; not that of an object within, unless it is called the event's."""
-    own = (each for each in fields if len(each.path) == 1 or {"event", "notification", "message"} & {*each.words})
+    """The notification's own id, if it is called just so; not that of an object, a form or a conversation."""
+    own = (each for each in fields if _is_of_event(each))
     return _best(own, _EVENT_ID, lambda each: named(each.value) is not None)
+
+
+def _is_of_event(field: SampledField) -> bool:
+    if field.own in NO_OBJECTS:
+        return field.own in _EVENT_ID
+    within = words_of(str(field.path[-2])) if len(field.path) > 1 else ("event",)
+    return field.own in (("id",), ("uuid",)) and within[-1:] in (("event",), ("notification",))
 
 
 def time_of(fields: Iterable[SampledField]) -> tuple[SampledField, str | None] | None:
