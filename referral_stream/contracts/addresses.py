@@ -22,10 +22,12 @@ _HMAC_SIZE: Final = 64
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 """An address with the name of its owner: ``Ana <ana@firm.com>``."""
 _MAILTO: Final = "mailto:"
+_SEVERAL = re.compile(r"[\s,;@()]").search
+"""What stands in no address that is alone: its hash would be that of nobody, and an opt-out under it would be lost."""
 
 
 def normal_address(email: str) -> str | None:
-    """The one spelling of an e-mail address; None for what is none, or only holds the place of one.
+    """The one spelling of an e-mail address; None for what is none, is several, or only holds the place of one.
 
     NFKC, stripped, lower case, without what only surrounds it (a name, ``mailto:``, invisible characters); what follows
     the first ``+`` of the local part, and Gmail's dots, name the same mailbox; the domain as IDNA.
@@ -40,6 +42,8 @@ def normal_address(email: str) -> str | None:
     if domain in _GMAIL:
         local, domain = local.replace(".", ""), "gmail.com"
     if not (at and local and domain) or local in NOBODY or _is_nowhere(domain):
+        return None
+    if _SEVERAL(local) or _SEVERAL(domain):
         return None
     return f"{local}@{domain}"
 

@@ -144,7 +144,11 @@ UPDATED = "customer.subscription.updated"
         (stripe(UPDATED, subscription(status="trialing"), {"status": "incomplete"}), [("trial.started", SUB)]),
         (
             stripe(UPDATED, subscription(status="past_due"), {"status": "trialing"}),
-            [("trial.ended", SUB | {"converted": True}), ("subscription.started", SUB)],
+            [
+                ("trial.ended", SUB | {"converted": True}),
+                ("subscription.started", SUB),
+                ("complaint.made", {}),  # which invoice is owed is not said
+            ],
         ),
         (
             stripe(UPDATED, subscription(status="paused"), {"status": "trialing"}),
@@ -243,10 +247,38 @@ def test_a_stripe_event_counts_in_the_envelope_of_a_bus_as_well() -> None:
     assert refused(read(on_the_bus(deleted) | {"source": "aws.partner/else"})).cause == "unrecognised"
 
 
-def test_a_thin_event_of_a_dispute_is_kept_as_a_letter() -> None:
-    thin = {"id": "evt_1", "object": "v2.core.event", "type": "v1.charge.dispute.created", "livemode": True}
-    of_nobody = thin | {"related_object": {"id": "dp_1", "type": "dispute"}}
+@pytest.mark.parametrize(
+    ("kind", "about"),
+    [
+        ("charge.dispute.created", "dispute"), ("charge.dispute.funds_withdrawn", "dispute"),
+        ("refund.created", "refund"), ("credit_note.created", "credit_note"),
+    ],
+)  # fmt: skip
+def test_a_thin_event_of_trouble_that_names_nobody_is_kept_as_a_letter(kind: str, about: str) -> None:
+    thin = {"id": "evt_1", "object": "v2.core.event", "type": f"v1.{kind}", "livemode": True}
+    of_nobody = thin | {"related_object": {"id": "x_1", "type": about}}
     assert refused(read(of_nobody)).cause == "unusable_id"
+
+
+def test_an_event_of_stripe_in_somebody_else_s_cloud_event_is_about_whom_it_says() -> None:
+    """As Azure's Event Grid hands it on: its own subject is an account."""
+    grid = {"specversion": "1.0", "id": "g1", "source": "urn:stripe:acct_1", "subject": "acct_1"}
+    deleted = stripe("customer.deleted", {"object": "customer", "id": "cus_1"})
+    handed = grid | {"type": "com.stripe.v1.customer.deleted", "data": deleted}
+    event = only(read(handed))
+    assert (event.type, event.subject, event.source, event.id) == (
+        "customer.erasure_requested",
+        "cus_1",
+        "stripe",
+        "evt_1",
+    )
+    noted = stripe("customer.updated", {"object": "customer", "id": "cus_1", "metadata": {"do_not_email": "true"}})
+    assert [(each.type, each.subject) for each in accepted(read(grid | {"type": "com.stripe.x", "data": noted}))] == [
+        ("customer.suppressed", "cus_1")
+    ]
+    assert skipped(read(handed | {"data": deleted | {"livemode": False}})).reason == "test_mode"
+    headers = tuple((f"ce_{name}", value.encode()) for name, value in (grid | {"type": "com.stripe.x"}).items())
+    assert only(read(deleted, headers=headers)).subject == "cus_1"
 
 
 @pytest.mark.parametrize(

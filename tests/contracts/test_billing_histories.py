@@ -123,6 +123,12 @@ VENDORS: dict[str, Told] = {
             chargebee("credit_note_created", credit_note={"reason_code": "service_unsatisfactory"}),
             chargebee("omnichannel_subscription_item_expired", omnichannel_subscription_item={"status": "expired"}),
             chargebee("transaction_created", transaction={"type": "refund", "status": "success"}),
+            *(
+                chargebee("transaction_updated", transaction={"type": "payment", "status": status})
+                for status in ("timeout", "late_failure", "needs_attention", "voided")
+            ),
+            chargebee("customer_changed", invoice={"status": "payment_due"}),
+            chargebee("mrr_updated", invoice={"status": "not_paid"}),
         ),
         over=(
             chargebee("payment_succeeded", invoice={"status": "paid"}),

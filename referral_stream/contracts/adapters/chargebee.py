@@ -193,7 +193,10 @@ _DISPUTE = by_state(
 _REVERSAL = by_state(
     path("content.transaction.type"),
     {
-        "payment": by_state(path("content.transaction.status"), {"failure": _failure}),
+        "payment": by_state(
+            path("content.transaction.status"),
+            dict.fromkeys(("failure", "timeout", "late_failure", "needs_attention"), _failure) | {"voided": _REFUNDED},
+        ),
         "payment_reversal": row("dispute.closed", "charge_id", "content.transaction.id", won=False),
         "refund": by_state(path("content.transaction.status"), {"failure": nothing, "voided": nothing}, _REFUNDED),
     },
@@ -250,7 +253,12 @@ def _stays_in_store(payload: Payload) -> Facts:
     return (*facts, *_ITEM_STARTED(payload), *_ITEM_REVERTED(payload)) if facts == _ITEM_PAID(payload) else facts
 
 
-_STATES: tuple[BillingRow, ...] = (_CLEARED, _DISPUTE, _LEAVING, _IN_STORE)
+_STILL_OWED = where(
+    lambda payload: payload.get("event_type") != _INVOICE_DELETED,
+    by_state(_invoice_status, {"payment_due": _UNPAID, "not_paid": _UNPAID}),
+)
+_INVOICE_DELETED = "invoice_deleted"
+_STATES: tuple[BillingRow, ...] = (_CLEARED, _DISPUTE, _LEAVING, _IN_STORE, _STILL_OWED)
 """What counts whatever the event is called: whoever misses one sees it at the next one."""
 
 
@@ -290,7 +298,7 @@ _EVENTS: dict[str, BillingRow] = {
     "invoice_generated_with_backdating": _OWED,
     "invoice_updated": _OWED,
     "dunning_updated": _OWED,
-    "invoice_deleted": _PAID,
+    _INVOICE_DELETED: _PAID,
     "payment_succeeded": _payment,
     "payment_failed": _failure,
     "payment_refunded": _REFUNDED,
@@ -299,6 +307,7 @@ _EVENTS: dict[str, BillingRow] = {
     "transaction_updated": _REVERSAL,
     "credit_note_created": _credited,
     "credit_note_created_with_backdating": _credited,
+    "credit_note_updated": _credited,
     "omnichannel_one_time_order_item_cancelled": _refunded_by_store("omnichannel_one_time_order_item"),
     "omnichannel_subscription_item_cancelled": rows(_IN_STORE, _refunded_by_store("omnichannel_subscription_item")),
     "omnichannel_subscription_item_cancellation_scheduled": _ITEM_SCHEDULED,

@@ -332,9 +332,8 @@ def _ticket_property(payload: Payload) -> Facts:
             return tuple(fact for fact in _last_nps(score, payload) if not _is_good_news(fact))
         case str(name) if name in _RATINGS and displeased(value):
             return (Fact("ticket.rated", ticket | {"rating": "negative"}),)
-        case "hs_ticket_priority" if isinstance(value, str) and (priority := value.casefold()) in _PRIORITIES:
-            named = {"priority": "normal" if priority == "medium" else priority}
-            return (Fact("ticket.opened", ticket | named),)
+        case "hs_ticket_priority" if priority := _priority(value):
+            return (Fact("ticket.opened", ticket | priority),)
         case _:
             return ()
 
@@ -346,7 +345,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
     flat = payload | {"properties": values}
     is_submission = "hs_survey_type" in values
     if not is_submission and not _is_contact(payload, values):
-        return Skipped("irrelevant", "record")
+        return _of_a_thing(flat, values, reading)
     facts = _submitted(flat, values, reading) if is_submission else ()
     if is_submission and not facts:
         return Skipped("no_score", "feedback submission")
@@ -378,6 +377,60 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
         id=f"record:{own}:{revised or submitted}"[:512] if own is not None and (revised or submitted) else None,
         time=submitted or revised,  # records are also touched for HubSpot's own reasons, long after the answer
     )
+
+
+def _of_a_thing(payload: Payload, values: Payload, reading: Reading) -> Webhook | Skipped:
+    """A ticket that names its contact, or a payment by its payer's address; other records are about nobody."""
+    own = id_at(payload, "id", "objectId", "properties.hs_object_id")
+    contact = id_at(payload, "associations.contacts.results.0.id") if _is_ticket(payload, values) else None
+    payment = _PAYMENTS.get(str(values.get("hs_latest_status")).casefold()) if "hs_customer_email" in values else None
+    if contact is None and payment is None:
+        return Skipped("irrelevant", "record")
+    fact = Fact(payment[0], {payment[1]: own}) if payment is not None else _ticket(own, values)
+    revised = time_at(payload, "updatedAt", "properties.hs_lastmodifieddate")
+    return about_whom(
+        payload | {"contactId": contact},
+        reading,
+        (fact,),
+        [
+            ("hubspot_contact", contact),
+            ("hubspot_ticket", None if contact is None else own),
+            ("email", values.get("hs_customer_email")),
+        ],
+        kind="ticket" if payment is None else "payment",
+        id=f"record:{own}:{revised}"[:512] if own is not None and revised else None,
+        time=revised,
+    )
+
+
+_PAYMENTS = {
+    "refunded": ("charge.refunded", "charge_id"),
+    "partially_refunded": ("charge.refunded", "charge_id"),
+    "disputed": ("charge.disputed", "charge_id"),
+    "failed": ("invoice.payment_failed", "invoice_id"),
+}
+"""Status of a payment → the trouble that it is, and what its id stands for; a payment that came is no news."""
+
+
+def _is_ticket(payload: Payload, values: Payload) -> bool:
+    stated = str(payload.get("objectTypeId") or payload.get("objectType"))
+    association = text_at(payload, "associations.contacts.results.0.type") or ""
+    is_one = _OBJECTS.get(stated, stated.casefold()) == "ticket" or association.startswith("ticket_to_")
+    return is_one or any(name.startswith("hs_ticket_") for name in values)
+
+
+def _ticket(own: str | None, values: Payload) -> Fact:
+    """A ticket as it is now: open, unless it is closed in HubSpot's own pipeline, or has been in any other."""
+    ticket = {"ticket_id": own}
+    if str(values.get("hs_pipeline_stage")) == _TICKET_CLOSED or since_at(values, "closed_date") is not None:
+        return Fact("ticket.solved", ticket)
+    return Fact("ticket.opened", ticket | _priority(values.get("hs_ticket_priority")))
+
+
+def _priority(value: Any) -> dict[str, str]:
+    """A priority of HubSpot's in our words; nothing of any other."""
+    priority = value.casefold() if isinstance(value, str) else ""
+    return {"priority": "normal" if priority == "medium" else priority} if priority in _PRIORITIES else {}
 
 
 def _identities(payload: Payload) -> list[Any]:

@@ -78,7 +78,8 @@ class Adapter:
     whether the deployment says which scale a question has. ``browser``: its calls come from visitors' browsers, so
     that anybody can say that two ids are one person. ``event_header``: the HTTP header in which the vendor names the
     event; the receiver passes it on, and the payload then has the name under ``EVENT_HEADER``. ``form``: whether a body
-    may be a form (``contracts.forms``) instead of JSON.
+    may be a form (``contracts.forms``) instead of JSON. ``in_cloud_events``: whether others hand its notifications on
+    as the data of CloudEvents of their own, as Azure's Event Grid does.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Adapter:
     browser: bool = False
     event_header: str | None = None
     form: bool = False
+    in_cloud_events: bool = False
 
     def parts(self, body: Any) -> Sequence[Any]:
         """The notifications of a JSON body, in its order; none at all where not one of them is this vendor's.

@@ -49,7 +49,12 @@ def recognises(payload: Payload) -> bool:
 
 
 def split(body: Any) -> Sequence[Any]:
-    """The calls of a batch, each with the context they share, or the one call that the body is."""
+    """The calls of a batch, each with the context they share, or the one call that the body is.
+
+    Amazon EventBridge has the call in an envelope (``detail``).
+    """
+    if isinstance(body, dict) and str(body.get("source")).startswith("aws.partner/segment.com"):
+        return (object_at(body, "detail"),)
     batch = body.get("batch") if isinstance(body, dict) else None
     if not isinstance(batch, list):
         return (body,)
@@ -135,9 +140,17 @@ def _addresses(
     """The person's addresses. They come first: several tools name their reader by nothing else."""
     said = [at(own, "email"), at(context.get("traits"), "email")]
     said += [at(each, "key") for each in _subscriptions(context) if str(at(each, "type")).casefold() == "email"]
-    said += [at(each, "id") for each in externals if str(at(each, "type")).casefold() == "email"]
+    said += [at(each, "id") for each in externals if any(_is_email(at(each, name)) for name in _TYPES_OF_IDS)]
     found = [("email", each) for each in said if isinstance(each, str) and "@" in each]
     return [*found, *readers(facts, payload.get("properties"))]
+
+
+def _is_email(kind: Any) -> bool:
+    return isinstance(kind, str) and kind.casefold() == "email"
+
+
+_TYPES_OF_IDS = ("type", "identifierType")
+"""What an external id is; RudderStack writes the tool that it is of as its type."""
 
 
 def _externals(context: Payload) -> list[Any]:
@@ -356,7 +369,7 @@ not one per message.
 
 ADAPTER = Adapter(
     name="segment",
-    marks=("userId", "user_id", "anonymousId", "anonymous_id", "batch"),
+    marks=("userId", "user_id", "anonymousId", "anonymous_id", "batch", "detail"),
     recognises=recognises,
     customer_paths=("userId", "user_id"),
     read=read,

@@ -91,7 +91,7 @@ ADAPTER = Adapter(
     name="sendgrid",
     marks=_MARKS,
     recognises=recognises,
-    customer_paths=("customer_id", "user_id"),
+    customer_paths=("customer_id", "user_id", "customerId", "userId", "userid", "external_id"),
     read=read,
     split=listed,
 )

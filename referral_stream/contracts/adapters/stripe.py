@@ -54,8 +54,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if is_true(payload.get("account")):
         account = id_at(payload, *expandable("account"))
         return Skipped("other_account", f"{kind}: of the connected account {account}"[:200])
-    is_known = kind in (_OF_THIN if is_thin else _FACTS)
-    facts = _FACTS[kind](payload, reading) if is_known else unlisted(kind)
+    told = _OF_THIN if is_thin else _FACTS
+    facts = told[kind](payload, reading) if kind in told else unlisted(kind)
     named = _with_customer(payload)
     customer = id_at(named, *_BILLED)
     links, guest = _links(kind, named), () if reading.customer(named) else _guest(named)
@@ -77,15 +77,6 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 _THIN = "v2.core.event"
-_OF_THIN = frozenset({
-    "customer.created", "customer.deleted", "customer.subscription.deleted", "customer.subscription.paused",
-    "customer.subscription.collection_paused", "invoice.payment_failed", "invoice.payment_action_required",
-    "invoice.marked_uncollectible", "invoice.overdue", "invoice.paid", "invoice.voided", "charge.refunded",
-    "charge.dispute.created", "radar.early_fraud_warning.created",
-})  # fmt: skip
-"""What an event says by its name alone, whatever became of the resource that it does not bring along."""
-
-
 _TAUGHT = ("subscription", "invoice")
 """Resources by which a team may say whose a thin event is; charges everybody learns from the events of payments."""
 
@@ -302,10 +293,10 @@ def _owes(before: Any, now: Payload) -> Facts:
 
     Nothing is lifted here: marking the invoice uncollectible makes the subscription active again, too.
     """
-    owing, invoice = ("past_due", "unpaid"), id_at(now, *expandable("latest_invoice"))
-    if invoice is None or before in owing or now.get("status") not in owing:
+    owing = ("past_due", "unpaid")
+    if before in owing or now.get("status") not in owing:
         return ()
-    return (Fact("invoice.payment_failed", {"invoice_id": invoice}),)
+    return (Fact("invoice.payment_failed", {"invoice_id": id_at(now, *expandable("latest_invoice"))}),)
 
 
 def _end_changed(before: Payload, now: Payload, subscription: dict[str, Any]) -> Facts:
@@ -398,12 +389,27 @@ def _collection_resumed(payload: Payload, _: Reading) -> Facts:
     return (Fact("cancellation.reverted", {"subscription_id": id_at(subscription, "id")}),)
 
 
-def _resumed(payload: Payload, _: Reading) -> Facts:
-    return (Fact("subscription.started", {"subscription_id": id_at(_resource(payload), "id")}),)
+def _resumed(payload: Payload, reading: Reading) -> Facts:
+    started = Fact("subscription.started", {"subscription_id": id_at(_resource(payload), "id")})
+    return (started, *_seen(payload, reading))
+
+
+def _seen(payload: Payload, _: Reading) -> Facts:
+    """A subscription as it is now: whoever missed that it will end, or is owed for, learns it here."""
+    now = _resource(payload)
+    return (*_owes(None, now), *_end_changed({}, now, {"subscription_id": id_at(now, "id")}))
 
 
 def _refunded(payload: Payload, _: Reading) -> Facts:
     return (Fact("charge.refunded", {"charge_id": id_at(_resource(payload), "id")}),)
+
+
+def _charge_changed(payload: Payload, reading: Reading) -> Facts:
+    """A charge as it is now: whoever missed its refund or its dispute learns it here."""
+    charge = _resource(payload)
+    is_refunded = is_true(charge.get("refunded")) or (whole_number(charge.get("amount_refunded")) or 0) > 0
+    disputed = (Fact("charge.disputed", {"charge_id": id_at(charge, "id")}),) if is_true(charge.get("disputed")) else ()
+    return (*(_refunded(payload, reading) if is_refunded else ()), *disputed)
 
 
 def _refund(payload: Payload, _: Reading) -> Facts:
@@ -467,6 +473,18 @@ def _planned(payload: Payload, _: Reading) -> Facts:
     return (Fact("cancellation.reverted", {"subscription_id": subscription}),) if was_ending else ()
 
 
+def _plan_ended(payload: Payload, _: Reading) -> Facts:
+    """With a schedule that is canceled its subscription ends; one is aborted because that was not paid for."""
+    schedule = _resource(payload)
+    subscription = id_at(schedule, *expandable("subscription"), *expandable("released_subscription"))
+    if subscription is None and payload.get("type") != _ABORTED:
+        return ()
+    return (Fact("subscription.ended", {"subscription_id": subscription}),)
+
+
+_ABORTED = "subscription_schedule.aborted"
+
+
 def _erased(_: Payload, __: Reading) -> Facts:
     return (Fact("customer.erasure_requested", {}),)
 
@@ -498,17 +516,24 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "payment_intent.payment_failed": _declined,
     "checkout.session.async_payment_failed": _declined,
     "credit_note.created": _credited,
+    "credit_note.updated": _credited,
     "subscription_schedule.created": _planned,
     "subscription_schedule.updated": _planned,
     "subscription_schedule.expiring": _planned,
+    _ABORTED: _plan_ended,
+    "subscription_schedule.canceled": _plan_ended,
     "customer.subscription.created": _subscribed,
     "customer.subscription.updated": _changed,
     "customer.subscription.deleted": _unsubscribed,
+    "customer.subscription.trial_will_end": _seen,
+    "customer.subscription.pending_update_applied": _seen,
+    "customer.subscription.pending_update_expired": _seen,
     "customer.subscription.paused": _paused,
     "customer.subscription.resumed": _resumed,
     "customer.subscription.collection_paused": _collection_paused,
     "customer.subscription.collection_resumed": _collection_resumed,
     "charge.refunded": _refunded,
+    "charge.updated": _charge_changed,
     "refund.created": _refund,
     "refund.updated": _refund,
     "charge.refund.updated": _refund,
@@ -523,6 +548,19 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "customer.deleted": _erased,
 }
 """``invoice.paid`` and ``invoice.payment_succeeded`` come in pairs; an invoice renews once, whichever is first."""
+
+
+_OF_THIN: dict[str, Callable[[Payload, Reading], Facts]] = {
+    kind: _FACTS[kind]
+    for kind in (
+        "customer.created", "customer.deleted", "customer.subscription.deleted", "customer.subscription.paused",
+        "customer.subscription.collection_paused", "invoice.payment_failed", "invoice.payment_action_required",
+        "invoice.marked_uncollectible", "invoice.overdue", "invoice.paid", "invoice.voided", "charge.refunded",
+        "charge.dispute.created", "charge.dispute.funds_withdrawn", "radar.early_fraud_warning.created",
+        "refund.created",
+    )
+} | {"credit_note.created": _refunded}  # fmt: skip
+"""What an event says by its name alone, whatever became of the resource that it does not bring along."""
 
 
 def _from_bus(body: Any) -> tuple[Any, ...]:
@@ -541,4 +579,5 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=_CUSTOMERS,
     read=read,
+    in_cloud_events=True,
 )

@@ -177,8 +177,11 @@ class _Body:
             found = self._mapped_cloud_event(attributes, body)
             if found is not None:
                 return found
+            data = self.read(body) if body else structured_data(attributes)
+            if type(data) is dict and (adapter := _handed_on(data)) is not None:
+                return self._alone(self._read(adapter, data, self.record))
             named_so = unlisted(kind)
-            said = named_so or opted_out(self.read(body) if body else structured_data(attributes))
+            said = named_so or opted_out(data)
             if not said:
                 return Skipped("unknown_type", kind[:MAX_ID])
             event = self._event(said[0].type, attributes | {"dataschema": None}, said[0].data)
@@ -492,6 +495,11 @@ class _Body:
             spoilt=spoilt,
             flags=self.flags,
         )
+
+
+def _handed_on(data: dict[str, Any]) -> Adapter | None:
+    """The vendor whose own notification an event of somebody else brings: it alone says whom it is about."""
+    return next((each for each in candidates(data) if each.in_cloud_events and each.recognises(data)), None)
 
 
 def _explained(refused: Refused, fact: Fact) -> Refused:
