@@ -243,6 +243,44 @@ def test_a_record_of_a_company_a_deal_or_a_ticket_is_no_contact(record: dict[str
     assert skipped(read({"id": "501", **record, "properties": properties})).reason == "irrelevant"
 
 
+def record(own: str, contact: str | None = None, /, **properties: Any) -> dict[str, Any]:
+    """A HubSpot record, and the contact that it is associated with."""
+    associated = {"contacts": {"results": [{"id": contact, "type": "ticket_to_contact"}]}} if contact else None
+    return {
+        "id": own, "properties": {"hs_object_id": own, **properties}, "associations": associated,
+        "updatedAt": "2026-06-16T07:00:00Z",
+    }  # fmt: skip
+
+
+T9, P9 = {"ticket_id": "9"}, {"charge_id": "9"}
+
+
+@rule("I1.3")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (record("9", "501", hs_pipeline_stage="1"), [("ticket.opened", T9)]),
+        (record("9", "501", hs_ticket_priority="HIGH"), [("ticket.opened", T9 | {"priority": "high"})]),
+        (record("9", "501", hs_pipeline_stage="4", hs_ticket_priority="HIGH"), [("ticket.solved", T9)]),
+        (record("9", "501", hs_pipeline_stage="77", closed_date="2026-06-16T06:00:00Z"), [("ticket.solved", T9)]),
+        (record("9", hs_ticket_priority="HIGH"), []),
+        (record("9", hs_customer_email="a@x.eu", hs_latest_status="refunded"), [("charge.refunded", P9)]),
+        (record("9", hs_customer_email="a@x.eu", hs_latest_status="Partially_Refunded"), [("charge.refunded", P9)]),
+        (record("9", hs_customer_email="a@x.eu", hs_latest_status="disputed"), [("charge.disputed", P9)]),
+        (
+            record("9", hs_customer_email="a@x.eu", hs_latest_status="failed"),
+            [("invoice.payment_failed", {"invoice_id": "9"})],
+        ),
+        (record("9", hs_customer_email="a@x.eu", hs_latest_status="succeeded"), []),
+    ],
+)
+def test_a_record_of_a_ticket_or_a_payment_is_about_whom_it_names(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+    (whose,) = {event.subject or event.link for event in facts(payload)} or {None}
+    assert whose in (None, "501", ("email", email_hmac("a@x.eu", KEY)))
+    assert (whose == "501") == bool(expected and payload["associations"])
+
+
 def test_contacts_whom_a_record_names_as_merged_are_aliases() -> None:
     aliases = [("customer.aliased", {"alias": "503"}), ("customer.aliased", {"alias": "504"})]
     assert said(contact_property("hs_merged_object_ids", "503;504")) == aliases

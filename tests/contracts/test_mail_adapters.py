@@ -53,6 +53,9 @@ def survey(**more: Any) -> dict[str, Any]:
     return {"id": 3, "score": 5, "scored_datetime": "2026-06-16T07:00:00+00:00"} | more
 
 
+LEFT_SO = {"email_opt_in": False}
+
+
 @rule("I2.3", "I2.5", "I2.7")
 @pytest.mark.parametrize(
     ("payload", "expected"),
@@ -66,6 +69,22 @@ def survey(**more: Any) -> dict[str, Any]:
         (sendgrid(), f"customer.suppressed {BY_ADDRESS}"),
         (sendgrid(customer_id="undefined", user_id="ana"), "customer.suppressed ana"),
         (sendgrid(email=None), "refused unusable_id"),
+        *(
+            (sendgrid(**{name: "ana"}), "customer.suppressed ana")
+            for name in ("userid", "userId", "customerId", "external_id")
+        ),
+        *(
+            (sendgrid(**{name: "x"}), f"customer.suppressed {BY_ADDRESS}")
+            for name in ("token", "api_key", "distinct_id")
+        ),
+        (
+            braze("behaviors.CustomEvent", {"external_user_id": "ana"}, name="Delete person"),
+            "customer.suppressed ana",
+        ),
+        (
+            braze("behaviors.CustomEvent", {"external_user_id": "ana"}, name="saved", custom_properties=LEFT_SO),
+            "customer.suppressed ana",
+        ),
         (klaviyo(relationships=whose("ana")), "customer.suppressed ana"),
         (braze(user={"external_user_id": "ana", "user_id": "b1"}), "customer.suppressed ana"),
         (braze(email_address=ADDRESS), f"customer.suppressed {BY_ADDRESS}"),

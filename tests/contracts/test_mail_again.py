@@ -119,6 +119,7 @@ def test_what_engage_and_consent_managers_say_of_mail_is_read_at_every_sight(con
         (call(context=reader("UNSUBSCRIBED")), {"email"}),
         (call(context={"externalIds": [{"id": ADDRESS, "type": "email", "collection": "users"}]}), {"email"}),
         (call("Unsubscribed", context={"externalId": [{"id": "old", "type": "user_id"}]}), {"segment_user"}),
+        (call(context={"externalId": [{"id": ADDRESS, "type": "HS-contacts", "identifierType": "email"}]}), {"email"}),
         (call("Email Unsubscribed", {"email": ADDRESS}, userId=None, anonymousId="9d1f"), {"email"}),
         (call("Unsubscribed from List", {"recipient": ADDRESS}, userId=None, anonymousId="9d1f"), {"email"}),
         (call("Contact Updated", {"email": ADDRESS, "unsubscribed": True}), {"email"}),
@@ -128,6 +129,12 @@ def test_what_engage_and_consent_managers_say_of_mail_is_read_at_every_sight(con
 )
 def test_an_opt_out_reaches_the_address_it_names_and_an_invitation_does_not(payload: Any, kinds: set[str]) -> None:
     assert taught(payload) == kinds
+
+
+def test_a_call_that_comes_over_amazons_bus_is_read_as_if_it_came_alone() -> None:
+    envelope = {"version": "0", "id": "b", "detail-type": "identify", "source": "aws.partner/segment.com/x"}
+    assert LEFT in said(envelope | {"detail": call("Unsubscribed")})
+    assert LEFT in said(envelope | {"detail": call("Unsubscribed")}, "segment")
 
 
 @rule("I1.10")
@@ -356,6 +363,7 @@ def test_of_a_survey_that_was_left_only_what_speaks_against_asking_counts(event:
         ("emailUnSubscribe", True), ("Email Complained", True), ("marked_as_junk", True), ("Do Not Email", True),
         ("consent_withdrawn", True), ("Account Deletion Requested", True), ("gdpr-delete-request", True),
         ("Request Data Erasure", True), ("Message Complained", True), ("Delete My Data", True), ("Delete me", True),
+        ("Delete Person", True), ("Person Deleted", False),
         ("Delete My Project", False), ("User Deleted", False), ("Request Deleted", False),
         ("Project Delete Requested", False), ("Consent Given", False),
     ],

@@ -827,6 +827,23 @@ def test_what_surrounds_no_address_is_none(written: str) -> None:
     assert normal_address(written) is None
 
 
+@rule("I2.9")
+@pytest.mark.parametrize(
+    "written",
+    [
+        "ana@firm.com, bea@firm.com", "ana@firm.com;bea@firm.com", "ana@firm.com bea@firm.com", "Ana <a@x.eu>, b@x.eu",
+        "ana@firm.com,", "ana@firm.com (work)", "ana@firm.com\nbea@firm.com",
+    ],
+)  # fmt: skip
+def test_several_addresses_in_one_field_are_nobody_and_an_opt_out_of_them_is_a_dead_letter(written: str) -> None:
+    assert normal_address(written) is None
+    event = cloud_event("customer.suppressed", {}, subject=None, link=f"email:{written}")
+    assert told(read(event)) == ["refused unusable_id"]
+    assert told(read(delighted("unsubscribe.created", person={"email": written}, person_properties=None))) == [
+        "refused unusable_id"
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------------- CloudEvents
 
 
