@@ -277,6 +277,9 @@ def test_an_event_of_stripe_in_somebody_else_s_cloud_event_is_about_whom_it_says
         ("customer.suppressed", "cus_1")
     ]
     assert skipped(read(handed | {"data": deleted | {"livemode": False}})).reason == "test_mode"
+    refund = stripe("charge.refunded", {"object": "charge", "id": "ch_1", "customer": "cus_1"})
+    refunded = accepted(read(grid | {"type": "charge.refunded", "data": refund}))[0]  # a name of the contract too
+    assert (refunded.type, refunded.subject) == ("charge.refunded", "cus_1")
     headers = tuple((f"ce_{name}", value.encode()) for name, value in (grid | {"type": "com.stripe.x"}).items())
     assert only(read(deleted, headers=headers)).subject == "cus_1"
 

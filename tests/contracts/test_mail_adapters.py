@@ -69,6 +69,10 @@ LEFT_SO = {"email_opt_in": False}
         (sendgrid(), f"customer.suppressed {BY_ADDRESS}"),
         (sendgrid(customer_id="undefined", user_id="ana"), "customer.suppressed ana"),
         (sendgrid(email=None), "refused unusable_id"),
+        (
+            braze("behaviors.CustomEvent", {"external_user_id": "ana"}, name="x", custom_properties='{"unsub": true}'),
+            "customer.suppressed ana",
+        ),
         *(
             (sendgrid(**{name: "ana"}), "customer.suppressed ana")
             for name in ("userid", "userId", "customerId", "external_id")

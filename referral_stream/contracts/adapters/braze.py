@@ -37,6 +37,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
 )
 from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -122,7 +123,7 @@ def _facts(kind: str, properties: Payload) -> Facts:
     if kind == _DELETED:
         return (Fact("customer.erasure_requested", {}),)
     if kind == _CUSTOM:
-        return with_opt_out(left(text_at(properties, "name")), properties.get("custom_properties"))
+        return with_opt_out(left(text_at(properties, "name")), _own(properties.get("custom_properties")))
     if kind in _SUBSCRIPTIONS:
         return () if _lower(properties, "subscription_status") in _WANTED else told(LEFT)
     if kind in _ANSWERS:
@@ -131,6 +132,16 @@ def _facts(kind: str, properties: Payload) -> Facts:
     if _FAILED.search(kind) and any(says_opt_out(_lower(properties, name)) for name in _REASONS):
         return told(LEFT)
     return meant(kind, _TYPES, properties, id_at(properties, "dispatch_id"))
+
+
+def _own(custom: Any) -> Any:
+    """A team's own properties; in Braze's files they are JSON in a text."""
+    if not isinstance(custom, str):
+        return custom
+    try:
+        return read_json(custom.encode("utf-8", "replace"))
+    except NotJson:
+        return None
 
 
 def _lower(properties: Payload, name: str) -> str:

@@ -436,7 +436,7 @@ _PLAIN = _MAIL | _WANTED_MAIL | _LEAVE | _MAY | _AROUND
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name, without what Chargebee and Salesforce put around those of a team's own fields."""
+    """The words of a name, without what Chargebee and Salesforce put around those of custom fields."""
     own = name[:_LONGEST_WORDS].removeprefix("cf_").removesuffix("__c")
     return [part.lower() for part in _PARTS.findall(own)]
 

@@ -114,7 +114,7 @@ def _answered(response: Payload, answers: list[Payload], fields: dict[str | None
 
 
 def _is_rated(kind: Any, reference: str | None) -> bool:
-    """Whether a question is called a rating of ours, on whichever scale."""
+    """Whether a question is called NPS or satisfaction, on whichever scale."""
     return kind in ("opinion_scale", "rating") and (is_loyalty(reference) or is_satisfaction(reference))
 
 

@@ -173,13 +173,14 @@ class _Body:
             return Refused("invalid", "type: must be text")
         if not is_allowed(kind, self.record, self.topic):
             return NOT_AUTHORISED
+        data = self.read(body) if body else structured_data(attributes)
         if kind not in FACT_BODIES:
-            found = self._mapped_cloud_event(attributes, body)
+            found = self._mapped_cloud_event(attributes, data)
             if found is not None:
                 return found
-            data = self.read(body) if body else structured_data(attributes)
-            if type(data) is dict and (adapter := _handed_on(data)) is not None:
-                return self._alone(self._read(adapter, data, self.record))
+        if type(data) is dict and (adapter := _handed_on(data)) is not None:
+            return self._alone(self._read(adapter, data, self.record))
+        if kind not in FACT_BODIES:
             named_so = unlisted(kind)
             said = named_so or opted_out(data)
             if not said:
@@ -188,7 +189,7 @@ class _Body:
             if not named_so and isinstance(event, Refused):  # state of nobody: it may be that of a thing
                 return Skipped("unknown_type", kind[:MAX_ID])
         else:
-            event = self._event(kind, attributes, self.read(body) if body else structured_data(attributes))
+            event = self._event(kind, attributes, data)
         return Accepted((event,)) if isinstance(event, Event) else event
 
     def _event(self, kind: str, attributes: dict[str, Any], data: Any) -> Event | Refused | Skipped:
@@ -216,12 +217,11 @@ class _Body:
             self.contacts += () if told is None else (told,)
         return event
 
-    def _mapped_cloud_event(self, attributes: dict[str, Any], body: bytes | None) -> Adapted | None:
+    def _mapped_cloud_event(self, attributes: dict[str, Any], data: Any) -> Adapted | None:
         """An event of an unknown type, as the mappings read it; None if none of them does."""
         boundary = self.boundary
         if language.CLOUD_EVENTS not in boundary.mappings.by_adapter:
             return None
-        data = self.read(body) if body else structured_data(attributes)
         event = {**attributes, "data": None if isinstance(data, Refused) else data}
         reading = boundary.readings[language.CLOUD_EVENTS]
         kind, _, value = (text_at(event, "link") or "").partition(":")
