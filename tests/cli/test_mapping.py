@@ -433,6 +433,13 @@ def test_what_an_event_is_called_is_understood(kind: str, becomes: str) -> None:
     assert 'time = "$.fired"' in text
 
 
+@pytest.mark.parametrize("name", ["emitted_at", "firedAt", "BouncedAt"])
+def test_when_it_was_told_is_taken_before_when_something_was_made(name: str) -> None:
+    made = "2026-06-01T09:28:20Z"
+    text = of_samples({"event": "x", "user_id": "u-1", "created_at": made, name: "2026-06-16T09:28:20Z"})
+    assert f'time = "$.{name}"' in text
+
+
 def test_a_time_without_a_zone_is_proposed_with_one_to_check() -> None:
     text = proposal([("sample", b'{"event": "exported", "user_id": "u-1", "changed_at": "2026-06-16 09:28:20"}')])
     assert 'time = { path = "$.changed_at", zone = "UTC" }' in text

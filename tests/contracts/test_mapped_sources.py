@@ -288,6 +288,19 @@ def test_what_somebody_only_tried_speaks_for_nothing(place: str, trial: dict[str
     assert told(read(toml, body | {"event": "unsubscribed"})) == [("customer.suppressed", "cus-1")]
 
 
+def test_of_a_referral_that_somebody_only_tried_no_name_is_kept() -> None:
+    toml = SOURCE + (
+        'each = "$.list"\n[[mapping]]\nwhen = { adapter = "acme", event = "referred" }\ntype = "referral.given"\n'
+        'data.referral_id = "$.id"\ndata.contact.ref = "$.id"\ndata.contact.name = "$.name"\n'
+        "data.contact.consented = true\n"
+    )
+    one = {"event": "referred", "user": "cus-1", "id": "real", "name": "Milton"}
+    adapted = read(toml, {"list": [one, one | {"id": "tried", "name": "Test", "is_test": True}]})
+    assert isinstance(adapted, Accepted)
+    assert [event.type for event in adapted.events] == ["referral.given"]
+    assert [contact.referral_id for contact in adapted.contacts] == ["real"]
+
+
 @pytest.mark.parametrize(
     "real", [{"test_mode": False}, {"livemode": True}, {"environment": "production"}, {"mode": "live"}, {"data": []}]
 )

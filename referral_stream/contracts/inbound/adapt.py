@@ -247,7 +247,8 @@ class _Body:
         """Of what somebody only tried, by its own word, what speaks for asking does not count."""
         if not made.events or not any(map(is_tried, said)):
             return made
-        self.contacts.clear()
+        told = {event.data.referral_id for event in made.events if isinstance(event.data, ReferralGiven)}
+        self.contacts = [each for each in self.contacts if each.referral_id not in told]
         kept = tuple(event for event in made.events if not is_favourable(event.data))
         return replace(made, events=kept, skipped=made.skipped if kept else Skipped("test_mode", "said by itself"))
 

@@ -361,8 +361,9 @@ def _field(
 ) -> SampledField | None:
     """The field whose path ends in the first of these words that any does."""
     known = [field for field in fields if field.path not in avoid and not is_address(field.value)]
-    if is_number:  # where in a list a number stands says nothing of what it is
-        known = [field for field in known if _is_number(field.value) and not any(map(_is_position, field.path))]
+    known = [field for field in known if not any(map(_is_position, field.path))]  # which place in a list says nothing
+    if is_number:
+        known = [field for field in known if _is_number(field.value)]
     for each in wanted:
         words = tuple(each.split())
         for field in known:

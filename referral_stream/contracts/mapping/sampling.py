@@ -226,7 +226,8 @@ _OF_OTHERS: Final = frozenset({
 _ASIDE: Final = frozenset({"meta", "metadata", "source"})
 """Words of paths that are looked at last."""
 _TIME: Final = (
-    ("occurred", "at"), ("event", "time"), ("timestamp",), ("time",), ("occurred",), ("happened", "at"), ("sent", "at"),
+    ("occurred", "at"), ("emitted", "at"), ("fired", "at"), ("bounced", "at"), ("event", "time"),
+    ("timestamp",), ("time",), ("occurred",), ("happened", "at"), ("sent", "at"),
     ("submitted", "at"), ("completed", "at"), ("responded", "at"), ("updated", "at"), ("created", "at"), ("date",),
     ("changed", "at"), ("modified", "at"), ("submitted",), ("emitted",), ("fired",), ("bounced",), ("created",),
     ("completed", "date"), ("ts",), ("datetime",),
