@@ -27,7 +27,7 @@ from tests.rules import rule
         {"email_opt_in": "não"}, {"cio_subscription_preferences": {"topics": {"topic_1": False}}},
         {"cio_subscription_preferences.topics.topic_1": False},
         {"cio_subscription_preferences": '{"topics": {"topic_1": false}}'},
-        {"a": {"b": {"c": {"d": {"e": {"unsubscribed": True}}}}}},
+        {"a": {"b": {"c": {"d": {"e": {"unsubscribed": True}}}}}}, {"\uff53\uff50\uff41\uff4d": 5},
     ],
 )  # fmt: skip
 def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:

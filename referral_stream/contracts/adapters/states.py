@@ -300,7 +300,7 @@ def _holds(name: str, value: Any) -> bool:
     if meaning is None:
         return False
     if meaning.opt_out:
-        return _is_set(value) and not (type(value) is int and value > 1 and _words(name)[0] == "no")  # so many mails
+        return _is_set(value) and not (type(value) is int and value > 1 and _words(name)[:1] == ["no"])  # so many mails
     if meaning.subscription:
         left = says_left if meaning.tag else _is_left
         for each in value if isinstance(value, list) else (value,):

@@ -220,7 +220,7 @@ _EVENT_ID: Final = (("event", "id"), ("notification", "id"), ("delivery", "id"),
 NO_OBJECTS: Final = frozenset({*_EVENT_ID[:3], ("message", "id"), ("webhook", "id")})
 """Names of ids of what is sent, and of no object that it is about."""
 _OF_OTHERS: Final = frozenset({
-    "actor", "admin", "agent", "assignee", "commit", "from", "operator", "owner", "sent", "teammate",
+    "actor", "admin", "agent", "assignee", "commit", "from", "operator", "owner", "teammate",
 })  # fmt: skip
 """Words of paths to whoever did something or sends it, and not to the customer."""
 _ASIDE: Final = frozenset({"meta", "metadata", "source"})
