@@ -298,8 +298,8 @@ def link_of(kind: object, value: object, email_key: bytes) -> tuple[str, str] | 
 # What is kept of a body
 
 OPT_OUT_WORDS = frozenset(
-    "unsubscribe unsubscribed unsubscription optout spam complaint bounce bounced suppressed suppression dnc unsub unsubs "
-    "unsubscribes optouts complained complains suppress hardbounce hardbounced spamreport spamcomplaint".split()
+    "unsubscribe unsubscribed unsubscription optout spam complaint bounce bounced suppressed suppression dnc unsub "
+    "unsubs unsubscribes optouts complained complains suppress hardbounce hardbounced spamreport spamcomplaint".split()
 )
 OPT_OUT_PHRASES = (
     ["opt", "out"], ["opted", "out"], ["do", "not", "contact"], ["un", "subscribe"], ["un", "subscribed"]
