@@ -94,6 +94,12 @@ LINES: Final = (
         "what `cause` names: the provider, `CONSOLE_OIDC_ISSUER`, or what the provider knows of this console",
     ),
     Fault(
+        "mark_not_believed",
+        "`ledger-requests` says that the ledger was renewed under a number that no rebuild can have: written by "
+        "somebody else, or copied from another cluster. It counts for nothing, and is a dead letter",
+        "find out who else writes to that topic",
+    ),
+    Fault(
         "no_broker_answers",
         "no broker answers the rewards role, or the projector: everything waits",
         "bring the brokers back; exit code 75 follows where a new process would be answered",

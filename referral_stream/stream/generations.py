@@ -24,6 +24,7 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import GrantHeld, LedgerRenewed, ReservationHeld
 from referral_stream.core.events import Event
 from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.ledger.client import LedgerUnavailable
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.topic_log import STALL_SECONDS, TopicReader, UnreadableTopic, cluster_id
@@ -32,6 +33,12 @@ logger = logging.getLogger(__name__)
 
 _ANNOUNCED_ON: Final = 0
 """The one partition of ``ledger-generations`` that is used: only there offsets give an order."""
+_NUMBERS_APART: Final = 10_000
+"""How far a mark may lie above the newest generation that is known: more rebuilds than there will ever be.
+
+Numbers of before stand in the log where ``ledger-generations`` was made anew, so a mark may name a number that is not
+announced yet. One far above is of no rebuild of ours: believed, it would let no ledger answer any more.
+"""
 
 
 class NewerGeneration(Exception):
@@ -85,17 +92,15 @@ class Generations:
             raise KafkaTimeoutError("the ledger's generation could not be announced in time") from None
 
     async def _begin(self, producer: AIOKafkaProducer, least: int) -> Begun:
-        topics, number = self._topics, 0
-        while number <= least:  # more than once only if the topic was made anew: its offsets begin again
-            renewed = LedgerRenewed(generation=least, now=self._clock.now())
-            announced = await producer.send_and_wait(
-                topics.ledger_generations,
-                encode_effect(renewed, renewed.now),
-                key=effect_key(renewed),
-                partition=_ANNOUNCED_ON,
-                headers=_stamped(renewed),
-            )
-            number = _number(announced.offset)
+        topics = self._topics
+        number = await self._announce(producer, least, 1)
+        if (missing := least + 1 - number) > 0:  # the topic was made anew: its offsets begin again
+            if missing > _NUMBERS_APART:
+                raise LedgerUnavailable(
+                    f"ledger {least} is known, and {topics.ledger_generations} ends at {number}: find out who else "
+                    "writes ledger.renewed"
+                )
+            number = await self._announce(producer, least, missing)
         renewed = LedgerRenewed(generation=number, now=self._clock.now())
         mark = encode_effect(renewed, renewed.now)
         partitions = sorted(await producer.partitions_for(topics.ledger_requests))
@@ -104,6 +109,18 @@ class Generations:
             await producer.send(topics.ledger_requests, mark, partition=each, headers=headers) for each in partitions
         ]
         return Begun(number, {found.partition: found.offset + 1 for found in await asyncio.gather(*sent)})
+
+    async def _announce(self, producer: AIOKafkaProducer, least: int, times: int) -> int:
+        """Announce a generation above ``least`` so many times; the number of the last."""
+        renewed = LedgerRenewed(generation=least, now=self._clock.now())
+        value, key, headers = encode_effect(renewed, renewed.now), effect_key(renewed), _stamped(renewed)
+        sent = [
+            await producer.send(
+                self._topics.ledger_generations, value, key=key, partition=_ANNOUNCED_ON, headers=headers
+            )
+            for _ in range(times)
+        ]
+        return max(_number(each.offset) for each in await asyncio.gather(*sent))
 
     async def history(self, begun: Begun) -> AsyncIterator[LedgerOperation]:
         """What the generation is built from: all partitions up to its marks, merged by instant.
@@ -133,12 +150,16 @@ class Generations:
 def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
     """Whether a record of the log counts for the ledger of this number, told of all of a partition's in their order.
 
-    It raises NewerGeneration at the mark of a newer one.
+    It raises NewerGeneration at the mark of a newer one. A mark that was not believed when it was read is none here,
+    either: it made no grant void.
     """
     newest: defaultdict[int, int] = defaultdict(int)
 
     def counted(partition: int, operation: LedgerOperation) -> bool:
         if isinstance(operation, LedgerRenewed):
+            if not is_believable(operation.generation, newest[partition] or number):
+                logger.warning("mark_not_believed", extra={"partition": partition, "generation": operation.generation})
+                return False
             if operation.generation > number:
                 raise NewerGeneration(operation.generation)
             newest[partition] = max(newest[partition], operation.generation)
@@ -147,6 +168,11 @@ def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
         return not isinstance(operation, ReservationHeld | GrantHeld) or operation.generation >= newest[partition]
 
     return counted
+
+
+def is_believable(generation: int, newest: int) -> bool:
+    """Whether a mark of that number may be of a rebuild, where ``newest`` is the newest that is known."""
+    return generation <= newest + _NUMBERS_APART
 
 
 def _stamped(renewed: LedgerRenewed) -> list[tuple[str, bytes]]:

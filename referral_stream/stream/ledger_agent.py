@@ -55,7 +55,7 @@ from referral_stream.ledger.rounds import (
 )
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
-from referral_stream.stream.generations import Begun, NewerGeneration
+from referral_stream.stream.generations import Begun, NewerGeneration, is_believable
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.ledger_clock import LedgerClock
 
@@ -201,6 +201,12 @@ class LedgerAgent:
         """From now on no older ledger answers. It may be known too early, which only holds back."""
         self.ledger.least = max(self.ledger.least, generation)
 
+    def _believe(self, generation: int) -> None:
+        """Heed the mark of a generation. Raises Undecodable for one that no rebuild can have written."""
+        if not is_believable(generation, self.ledger.least):
+            raise Undecodable("invalid", f"generation: far above {self.ledger.least}, the newest that is known")
+        self._require(generation)
+
     async def _close_rounds(self, desk: _Desk, waiting: Sequence[ReservationRequested]) -> None:
         """Answer what waits for its rivals, once it has waited for them long enough."""
         while (closes_at := desk.rounds.closes_at(waiting)) is not None:
@@ -256,7 +262,7 @@ class LedgerAgent:
             try:
                 operation = decode_request(raw.value or b"")
                 if isinstance(operation, LedgerRenewed):
-                    self._require(operation.generation)
+                    self._believe(operation.generation)
                 requests.append((operation, raw))
             except Undecodable as error:
                 self._refuse(raw, error.cause, error.detail, letters)

@@ -268,6 +268,23 @@ async def test_a_grant_behind_the_mark_of_a_newer_ledger_is_told_to_nobody(monke
     assert desk.answers == [("ana", "unavailable")]
 
 
+@pytest.mark.parametrize("generation", [20_000, 10**9, 2**53 - 1])
+async def test_a_mark_that_no_rebuild_can_have_written_is_a_dead_letter_and_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch, generation: int
+) -> None:
+    desk = Desk(monkeypatch)
+    forged = LedgerRenewed(generation=generation, now=T0)
+    record = Consumed("ledger-requests", 3, 7, 1, b"", encode_effect(forged, 1))
+    (letter,) = (await desk.agent(3, [record], unread)).outputs
+    headers = dict(letter.headers)
+    assert (letter.topic, desk.ledger.least) == ("dead-letters", 0)
+    assert (letter.value, headers["source-offset"]) == (record.value, b"7")
+
+    await desk.take(LedgerRenewed(generation=1, now=T0), a_request(customer="ana"))
+    assert desk.ledger.least == 1
+    assert desk.commands == ["command-1"]
+
+
 @rule("A10.4")
 async def test_a_reward_is_told_when_it_is_read_in_the_log_and_a_refusal_at_once(
     monkeypatch: pytest.MonkeyPatch,

@@ -18,6 +18,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import LedgerRenewed, ReservationConfirmed
 from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.ledger import LedgerUnavailable
 from referral_stream.ledger.rounds import holds
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.runtime import topic_log
@@ -137,6 +138,26 @@ async def test_a_generation_is_built_from_what_stands_in_front_of_its_marks_with
 
     assert await history_of(topic, second) == [counted]
     assert await history_of(topic, await topic.generations.begin(second.number)) == [counted, later]
+
+
+async def test_a_mark_that_nobody_believed_makes_no_grant_void_and_ends_no_rebuild(
+    topic: WrittenTopic, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = await topic.generations.begin(0)
+    counted = holds([a_request("a")], generation=first.number, now=T0)[0]
+    await topic.write(2, encode_effect(LedgerRenewed(generation=10**9, now=T0), T0), encode_effect(counted, T0))
+    assert await history_of(topic) == [counted]
+    assert [record.message for record in caplog.records if record.name.endswith("generations")] == ["mark_not_believed"]
+
+
+async def test_of_a_topic_that_was_made_anew_the_numbers_are_used_up_at_once_and_never_without_end(
+    topic: WrittenTopic,
+) -> None:
+    async with asyncio.timeout(20):
+        assert (await topic.generations.begin(3_000)).number == 3_001
+    with pytest.raises(LedgerUnavailable, match=r"ledger 1000000000 is known, and .*ledger-generations ends at 3002"):
+        await topic.generations.begin(10**9)
+    assert await topic.generations.newest() == 3_002
 
 
 async def test_a_rebuild_ends_where_the_log_has_a_newer_one(topic: WrittenTopic) -> None:
