@@ -26,7 +26,7 @@ from referral_stream.read_models import NotReadable
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.http_server import ConnectionLimits
-from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
+from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now, redis_url_now
 
 if TYPE_CHECKING:
     from referral_stream.console.provider import Provider
@@ -94,6 +94,7 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
     tokens, provider = Tokens(settings.console_tokens_file), provider_of(settings)
     client = client_of(
         settings.redis_url.get_secret_value(),
+        url_now=lambda: redis_url_now(settings),
         socket_timeout=_REDIS_SECONDS,
         socket_connect_timeout=_REDIS_SECONDS,
         **settings.redis_tls(),

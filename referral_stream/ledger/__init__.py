@@ -2,6 +2,7 @@
 
 from referral_stream.ledger.client import (
     LedgerError,
+    LedgerEvicting,
     LedgerNotReady,
     LedgerOutdated,
     LedgerUnavailable,
@@ -26,6 +27,7 @@ __all__ = [
     "Holding",
     "LedgerBatch",
     "LedgerError",
+    "LedgerEvicting",
     "LedgerNotReady",
     "LedgerOutdated",
     "LedgerUnavailable",

@@ -4,10 +4,10 @@ Keys (``PREFIX`` is the deployment's group prefix; the id of its cluster follows
 ``PREFIX:{ledger}:CLUSTER:ready``; ``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and one is live):
 
 =====================================================  ======  =================================================
-``PREFIX:{ledger}:ready``                              string  live generation, run and replication id, form of the keys
+``PREFIX:{ledger}:ready``                              string  live generation, the server's life, form of the keys
 ``PREFIX:{ledger}:generations``                        set     generations that have keys
 ``PREFIX:{ledger}:builder``                            string  who is building, for 15 s from the last sign of life
-``PREFIX:{ledger}:GEN:building``                       string  run and replication id where a rebuild writes to
+``PREFIX:{ledger}:GEN:building``                       string  the life of the server where a rebuild writes to
 ``PREFIX:{ledger}:GEN:reservation:COMMAND``            hash    state, instants, and who it counts for
 ``PREFIX:{ledger}:GEN:customer|email|account:ID``      zset    commands counted, by the instant of the ask
 ``PREFIX:{ledger}:GEN:shadow customer|email|…:ID``     zset    the same of shadow mode
@@ -25,10 +25,12 @@ Keys (``PREFIX`` is the deployment's group prefix; the id of its cluster follows
 ``PREFIX:{ledger}:GEN:granted contact|referral:KEY``   zset    grants that hold it, by the request's instant
 =====================================================  ======  =================================================
 
-The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
+The life of a server is its run id, its replication id and how many keys it has evicted. The hash tag keeps all keys
+in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
 what waits, openings, claims and grants carry a TTL; it runs in real time while the rules run on the records' time, so
 it is only an upper bound, more than twice the longest period. Switches and breaker marks stay: as many as names are
-paused, and 1,000. Redis must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
+paused, and 1,000. A server that may evict (``maxmemory`` with a ``maxmemory-policy`` other than ``noeviction``) is
+refused: an evicted ask would be an ask forgotten. Once it has evicted anything, what it holds is no ledger any more.
 """
 
 from __future__ import annotations
@@ -36,11 +38,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, cast
 from uuid import uuid4
@@ -49,7 +52,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from referral_stream.core.effects import (
     ContactClaimed,
@@ -91,6 +94,7 @@ from referral_stream.core.ledger.caps import (
 from referral_stream.core.ledger.grants import CAPPED_DAYS, GrantAnswer, RewardOperation, counted_days
 from referral_stream.core.ledger.switches import Page, Stopping, Switch, denied_paused
 from referral_stream.core.policy import Policy
+from referral_stream.ledger.eviction import LOOK_SECONDS, NOT_TOLD, evicts, policy_of, why_evicting
 from referral_stream.ledger.redis_answers import ANSWERS, code_of, meaning
 from referral_stream.ledger.servers import client_of
 from referral_stream.ledger.unsettled import ToBeTold, Unsettled
@@ -122,6 +126,10 @@ class LedgerNotReady(LedgerUnavailable):
     """Redis answers, but its content is not the ledger: rebuild it. Nothing took effect."""
 
 
+class LedgerEvicting(LedgerUnavailable):
+    """Redis answers, but may throw away what the ledger holds; only a person can change that. Nothing took effect."""
+
+
 class LedgerOutdated(LedgerUnavailable):
     """Redis answers, but a newer ledger is known, elsewhere: the connections are closed. Nothing took effect."""
 
@@ -134,10 +142,14 @@ class Results(list[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The Redis behind a ledger; ``now`` is its clock in ms, ``durable`` whether it keeps its data on disk."""
+    """The Redis behind a ledger; ``now`` is its clock in ms, ``durable`` whether it keeps its data on disk.
+
+    ``evicts``: whether the policy may cost a key; without a limit (``maxmemory``) it never does.
+    """
 
     version: str
     maxmemory_policy: str
+    evicts: bool
     now: int
     durable: bool
 
@@ -161,6 +173,8 @@ class RedisLedger:
         self._prefix = prefix
         self._timeout = timeout_seconds
         self._limits = orjson.dumps(_limits(policy))
+        self._looked_at: float | None = None
+        self._evicting = ""
         self.least = 0
         self.cluster = ""
 
@@ -173,16 +187,18 @@ class RedisLedger:
         prefix: str = "referral-stream",
         timeout_seconds: float = 2.0,
         tls: Mapping[str, str] | None = None,
+        url_now: Callable[[], str] | None = None,
     ) -> Self:
         """A ledger with its own client; nothing is sent yet. Close it, or use it as a context manager.
 
-        ``url``: see :mod:`referral_stream.ledger.servers`. ``tls``: for one of TLS, PEM files as redis-py names them:
-        ``ssl_ca_certs`` (the authority that signed the server's certificate), ``ssl_certfile`` and ``ssl_keyfile``
-        (ours, if the server requires one).
+        ``url``, ``url_now``: see :mod:`referral_stream.ledger.servers`. ``tls``: for one of TLS, PEM files as redis-py
+        names them: ``ssl_ca_certs`` (the authority that signed the server's certificate), ``ssl_certfile`` and
+        ``ssl_keyfile`` (ours, if the server requires one).
         """
         more: dict[str, Any] = dict(tls or {})
         client = client_of(
             url,
+            url_now=url_now,
             decode_responses=True,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
@@ -234,7 +250,7 @@ class RedisLedger:
         return _page((await self._call("", [_looked_for(thrown, now, after, size)]))[-1])
 
     async def check(self) -> None:
-        """Raises LedgerUnavailable, LedgerNotReady or LedgerOutdated if Redis does not hold the ledger now."""
+        """Raises a LedgerUnavailable of the right kind if Redis does not hold the ledger now, or may not keep it."""
         await self._call("", [])
 
     async def ready(self) -> bool:
@@ -256,10 +272,11 @@ class RedisLedger:
         """What the server reports about itself. Raises LedgerUnavailable."""
         about: dict[str, Any] = await self._execute("INFO")
         return Server(
-            version=str(about["redis_version"]),
-            maxmemory_policy=str(about["maxmemory_policy"]),
+            version=str(about.get("redis_version") or NOT_TOLD),
+            maxmemory_policy=policy_of(about),
+            evicts=evicts(about),
             now=await self.time(),
-            durable=bool(int(about["aof_enabled"])),
+            durable=bool(int(about.get("aof_enabled") or 0)),
         )
 
     async def time(self) -> int:
@@ -340,6 +357,7 @@ class RedisLedger:
 
     async def _call(self, generation: str, operations: Sequence[tuple[object, ...]]) -> list[Any]:
         """The number of the generation that answered, and its replies."""
+        await self._refuse_eviction()
         arguments = (1, self._ready_key, generation, self._limits, orjson.dumps(operations), self.least)
         try:
             reply: list[Any] = await self._execute("EVALSHA", _DIGEST, *arguments)
@@ -362,6 +380,20 @@ class RedisLedger:
                 raise LedgerUnavailable("Redis lost what had been rebuilt so far")
             case _:
                 raise LedgerNotReady("the ledger must be rebuilt from ledger-requests")
+
+    async def _refuse_eviction(self) -> None:
+        """Raises LedgerEvicting for a server that may throw away what we write, as seen a few seconds ago or now."""
+        if self._looked_at is None or monotonic() - self._looked_at > LOOK_SECONDS or self._evicting:
+            try:
+                about = await self._execute("INFO", "memory")
+            except LedgerUnavailable as unanswered:
+                if not _keeps_to_itself(unanswered.__cause__):
+                    raise
+                about = {}
+            self._looked_at = monotonic()
+            self._evicting = why_evicting(policy_of(about)) if evicts(about) else ""
+        if self._evicting:
+            raise LedgerEvicting(self._evicting)
 
     async def _execute(self, *command: object) -> Any:
         try:
@@ -429,6 +461,13 @@ class _Superseded(Exception):
 
 class _ScriptMissing(Exception):
     """The server does not have the script yet, or was restarted."""
+
+
+def _keeps_to_itself(refusal: BaseException | None) -> bool:
+    """Whether a server refuses to say anything about itself, as some managed ones do."""
+    return isinstance(refusal, ResponseError) and (
+        code_of(refusal) == "NOPERM" or "unknown command" in str(refusal).lower()
+    )
 
 
 def _encoded(operation: LedgerOperation) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ over. With the others the connection is not at fault.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
 from redis.exceptions import (
@@ -28,7 +29,10 @@ class RedisAnswer:
     elsewhere: bool = False
 
 
-_LOGIN: Final = "set the user and the password in REFERRAL_STREAM_REDIS_URL to those of the server"
+_LOGIN: Final = (
+    "set the user and the password in REFERRAL_STREAM_REDIS_URL to those of the server; a file (…_FILE) is read again "
+    "at each connection"
+)
 _CLUSTER: Final = (
     "it is a node of a Redis Cluster, which is not supported: point REFERRAL_STREAM_REDIS_URL at a single master or at "
     "Sentinels"
@@ -78,6 +82,8 @@ _UNREACHABLE: Final = RedisAnswer(
 )
 
 
+_OF_THE_LOGIN: Final = frozenset({"NOAUTH", "WRONGPASS"})
+
 _WORDS_OF_KINDS: Final = {
     "ReadOnlyError": "READONLY",
     "BusyLoadingError": "LOADING",
@@ -125,3 +131,20 @@ def meaning(error: BaseException) -> RedisAnswer:
             return RedisAnswer("refused the call; see the server's own log")
         case _:
             return RedisAnswer("failed")
+
+
+class LoginWatch:
+    """For how long a Redis has been known to refuse our login."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    @property
+    def refused_seconds(self) -> float:
+        """0: it does not."""
+        return 0.0 if self._since is None else monotonic() - self._since
+
+    def note(self, error: BaseException | None) -> None:
+        """What a call has come to; None: an answer."""
+        refused = error is not None and (isinstance(error, AuthenticationError) or code_of(error) in _OF_THE_LOGIN)
+        self._since = (self._since or monotonic()) if refused else None

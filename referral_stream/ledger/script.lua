@@ -13,28 +13,28 @@
 -- ARGV[4]  the number of the oldest generation that may answer
 -- Returns  {'applied', number, result, ...} with the number of the generation and one result for each operation, or, with
 --          nothing done:
---          {'unready'}          live: no ledger here, or this server is not the one it was built on
+--          {'unready'}          live: no ledger here, or this server is not the one it was built on, or has evicted a key
 --          {'outdated', number} live: a newer generation than this one is known
 --          {'superseded'}       building: a newer ledger is live already
---          {'lost'}             building: the server forgot what has been built so far
+--          {'lost'}             building: the server forgot what has been built so far, or some of it
 --          {'cluster'}          building: the server is one of a cluster, where keys may move away
 
 local HOUR = 3600000
 -- What is kept is of this form; what is of another one is built anew.
-local FORM = '4'
+local FORM = '5'
 local root = string.sub(KEYS[1], 1, -6)
 local building = ARGV[1] ~= ''
 local limits = cjson.decode(ARGV[2])
 local operations = cjson.decode(ARGV[3])
 
--- A restarted or promoted server may have lost its last writes without losing the ready key. The run id is new after a
--- restart, the replication id after a promotion, also that of a server that was master before. Servers that do not tell
--- them are taken at their word.
+-- A restarted or promoted server may have lost its last writes without losing the ready key, and one that evicts may have
+-- thrown away asks. The run id is new after a restart, the replication id after a promotion, also that of a server that was
+-- master before, and every eviction is counted. Servers that do not tell them are taken at their word.
 local function own(section, field)
   local told, about = pcall(redis.call, 'INFO', section)
   return told and string.match(about, field .. ':(%w+)') or 'untold'
 end
-local run = own('server', 'run_id') .. '/' .. own('replication', 'master_replid')
+local run = own('server', 'run_id') .. '/' .. own('replication', 'master_replid') .. '/' .. own('stats', 'evicted_keys')
 
 local function number_of(name)
   return tonumber(string.match(name, '^%d+'))

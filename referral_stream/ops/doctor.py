@@ -20,7 +20,8 @@ from aiokafka.structs import ConsumerRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import ReservationDenied, ReservationGranted, ReservationUnavailable
 from referral_stream.core.instants import SECOND, rfc3339
-from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.client import LedgerEvicting, LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.eviction import KEEPS_ALL, NOT_TOLD
 from referral_stream.read_models import NotReadable
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
@@ -376,6 +377,8 @@ async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
                 "run the ledger role: it builds the ledger from ledger-requests",
                 severity="not yet",
             )
+        except LedgerEvicting:
+            pass  # said where the server is looked at
         except LedgerUnavailable as problem:
             yield CheckResult("Redis", str(problem))  # which says what helps
         else:
@@ -404,11 +407,15 @@ async def _redis(ledger: RedisLedger) -> AsyncIterator[CheckResult]:
         "keeps its data on disk" if server.durable else "in memory only: rebuilt from ledger-requests if it restarts"
     )
     yield CheckResult(f"Redis: {server.version}, {keeps}")
-    if server.maxmemory_policy != "noeviction":
+    if server.maxmemory_policy == NOT_TOLD:
+        remedy = f"find out from who runs it that it is {KEEPS_ALL}"
+        yield CheckResult("Redis", "does not tell its maxmemory-policy", remedy, severity="warning")
+    elif server.maxmemory_policy != KEEPS_ALL:
+        meanwhile = "nobody is asked" if server.evicts else "nobody would be asked once it has a maxmemory"
         yield CheckResult(
             "Redis",
-            f"maxmemory-policy is {server.maxmemory_policy}: an evicted ask would be an ask forgotten",
-            "CONFIG SET maxmemory-policy noeviction, and in redis.conf",
+            f"maxmemory-policy is {server.maxmemory_policy}: an evicted ask would be an ask forgotten, so {meanwhile}",
+            f"CONFIG SET maxmemory-policy {KEEPS_ALL}, and in redis.conf",
         )
     ahead = server.now - Clock().now()
     if abs(ahead) > CLOCK_TOLERANCE_MS:

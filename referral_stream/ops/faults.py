@@ -71,6 +71,12 @@ LINES: Final = (
         "as `step_failed`",
     ),
     Fault(
+        "ledger_may_be_evicted",
+        "Redis has a `maxmemory`, and a `maxmemory-policy` under which it throws away asks and pauses: nobody is asked",
+        "`CONFIG SET maxmemory-policy noeviction`, and in its configuration; a managed server's parameter group. "
+        "If it has evicted anything, the ledger is built again then",
+    ),
+    Fault(
         "ledger_outdated",
         "the Redis that we reach holds an older ledger than the log knows of: after a failover, the old "
         "master is still there",

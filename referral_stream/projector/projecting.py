@@ -20,7 +20,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from referral_stream.contracts.topics import changelogs
-from referral_stream.ledger.redis_answers import code_of, meaning
+from referral_stream.ledger.redis_answers import LoginWatch, code_of, meaning
 from referral_stream.read_models.projecting import Operation, Projected, Projection, Touched
 from referral_stream.read_models.writing import Writer, WriteRefused
 from referral_stream.runtime.clock import Clock
@@ -79,6 +79,7 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._looked_at = self._committed_at = 0.0
         self.lag: dict[TopicPartition, int] = {}
         self.available: bool | None = None
+        self.login = LoginWatch()
         self.assignments = self.rebuilds = self.looked_at = 0
         self.applied: Counter[str] = Counter(dict.fromkeys(self.topics, 0))
 
@@ -182,6 +183,7 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
                 self.consumer.resume(tp)
         self._to_open = set()
         self.available = True
+        self.login.note(None)
         self._throttle.settled()
         logger.info("partitions_opened", extra={"partitions": len(self._at)})
 
@@ -196,6 +198,7 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         for error in errors:
             raise error
         self.available = True
+        self.login.note(None)
 
     async def _apply(self, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         expected = self._at[tp]
@@ -253,6 +256,7 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         """How far we are, and whether the read models are where we believe: on a quiet topic no batch would say."""
         known = await self._writer.positions()
         self.available = True
+        self.login.note(None)
         if any(known.get((tp.topic, tp.partition)) != at for tp, at in self._at.items()):
             lost = not known and any(at is not None for at in self._at.values())
             logger.warning("read_models_elsewhere", extra={"wanted": len(self._at), "is": len(known)})
@@ -269,6 +273,7 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     async def _wait_for_redis(self, refused: WriteRefused) -> None:
         self.available = False
         cause = refused.__cause__
+        self.login.note(cause)
         says = str(refused) if cause is None else f"{code_of(cause)}: {meaning(cause).says}"
         self._throttle.warn("read_models_unavailable", says)
         if cause is not None and meaning(cause).elsewhere:

@@ -75,6 +75,8 @@ class ProjectorStatus(Collector):
         """Why the process should be restarted; empty: it should not."""
         if self.failure:
             return f"failed: {self.failure}"
+        if (refused := self._projecting.login.refused_seconds) > STUCK_SECONDS:
+            return f"refused: Redis has refused our login for {refused:.0f} s"
         looked_at = self._projecting.looked_at
         silent = (self._now() - looked_at) / SECOND if looked_at else 0.0
         if silent > STUCK_SECONDS and self.brokers_answer and not self.stopping:
@@ -92,7 +94,7 @@ class ProjectorStatus(Collector):
         if not self._projecting.assignments:
             return "joining its group"
         if self._projecting.available is False:
-            return "Redis does not answer"
+            return "Redis refuses our login" if self._projecting.login.refused_seconds else "Redis does not answer"
         if self._projecting.opening:
             return "opening its partitions"
         return ""

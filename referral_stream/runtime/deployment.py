@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from referral_stream import __version__
 from referral_stream.contracts.inbound.adapt import Boundary
@@ -16,7 +16,7 @@ from referral_stream.ledger.servers import client_of, is_tls
 from referral_stream.read_models.reader import Reader
 from referral_stream.read_models.writing import Writer
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem
+from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem, redis_url_now
 
 READ_SECONDS: Final = 10.0
 """How long the Redis of the read models may take: a batch blocks it for a fraction of a second."""
@@ -119,10 +119,11 @@ class Deployment:
 
     def _read_client(self) -> Any:
         s = self.settings
-        url = s.read_redis_url or s.redis_url
+        name: Literal["redis_url", "read_redis_url"] = "read_redis_url" if s.read_redis_url else "redis_url"
+        url = redis_url_now(s, name)
         timeouts = {"socket_timeout": READ_SECONDS, "socket_connect_timeout": READ_SECONDS}
-        tls = s.redis_tls() if is_tls(url.get_secret_value()) else {}
-        return client_of(url.get_secret_value(), **timeouts, **tls)
+        tls = s.redis_tls() if is_tls(url) else {}
+        return client_of(url, url_now=lambda: redis_url_now(s, name), **timeouts, **tls)
 
     def ledger(self) -> RedisLedger:
         """The ledger of this deployment; nothing is sent yet. The caller closes it."""
@@ -132,4 +133,5 @@ class Deployment:
             self.policy,
             prefix=s.group_prefix,
             tls=s.redis_tls(),
+            url_now=lambda: redis_url_now(s),
         )

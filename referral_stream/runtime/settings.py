@@ -534,11 +534,24 @@ def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
 
 def kafka_password_now(settings: KafkaSettings) -> SecretStr | None:
     """The password as its file has it now; the one that we have, if it comes from no file, or that cannot be read."""
-    file = os.environ.get(f"{PREFIX}KAFKA_PASSWORD_FILE")
+    return _now("KAFKA_PASSWORD", settings.kafka_password)
+
+
+def redis_url_now(settings: Settings, name: Literal["redis_url", "read_redis_url"] = "redis_url") -> str:
+    """The address of a Redis, likewise. ``read_redis_url`` must be set."""
+    held = settings.redis_url if name == "redis_url" else settings.read_redis_url
+    now = _now(name.upper(), held)
+    if held is None or now is None:
+        raise ValueError(name)
+    return now.get_secret_value()
+
+
+def _now(name: str, held: SecretStr | None) -> SecretStr | None:
+    file = os.environ.get(f"{PREFIX}{name}_FILE")
     try:
-        return SecretStr(_secret_in(file, "")) if file else settings.kafka_password
+        return SecretStr(_secret_in(file, "")) if file and not os.environ.get(f"{PREFIX}{name}") else held
     except SettingsProblem:
-        return settings.kafka_password
+        return held
 
 
 def _secret_in(file: str, variable: str) -> str:

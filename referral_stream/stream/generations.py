@@ -37,7 +37,7 @@ _NUMBERS_APART: Final = 10_000
 """How far a mark may lie above the newest generation that is known: more rebuilds than there will ever be.
 
 Numbers of before stand in the log where ``ledger-generations`` was made anew, so a mark may name a number that is not
-announced yet. One far above is of no rebuild of ours: believed, it would let no ledger answer any more.
+announced yet. No rebuild has one far above: believed, it would let no ledger answer any more.
 """
 
 

@@ -40,7 +40,15 @@ from referral_stream.core.effects import LedgerRenewed, ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
 from referral_stream.core.ledger.caps import LedgerOperation, Thrown
 from referral_stream.core.ledger.switches import Page
-from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerOutdated, LedgerUnavailable, Results
+from referral_stream.ledger.client import (
+    LedgerError,
+    LedgerEvicting,
+    LedgerNotReady,
+    LedgerOutdated,
+    LedgerUnavailable,
+    Results,
+)
+from referral_stream.ledger.redis_answers import LoginWatch
 from referral_stream.ledger.rounds import (
     Answered,
     Holding,
@@ -137,8 +145,9 @@ class LedgerAgent:
 
     Rivals for one account and instant wait for each other while the lane goes on (``BatchResult.rest``).
 
-    ``available`` says whether the ledger could be used when last tried; None: not tried yet. ``answers`` grows by the
-    types of what is told to customers, ``denied`` by the gates of the denials, ``paused`` by the triggers that the
+    ``available`` says whether the ledger could be used when last tried; None: not tried yet. ``lacks`` says what kept
+    it from being used when that failed last, ``login`` for how long Redis has refused our login. ``answers`` grows by
+    the types of what is told to customers, ``denied`` by the gates of the denials, ``paused`` by the triggers that the
     burst breaker paused, ``counts`` by ``refused_<cause>`` of dead letters.
     """
 
@@ -158,6 +167,8 @@ class LedgerAgent:
         self.send, self.log, self.leaving, self.assignment = send, log, leaving, assignment
         self.watch = watch
         self.available: bool | None = None
+        self.lacks = ""
+        self.login = LoginWatch()
         self.counts: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.denied: Counter[str] = Counter()
@@ -310,8 +321,8 @@ class LedgerAgent:
         begun = monotonic()
         try:
             results = await self.ledger.apply(operations)
-        except LedgerUnavailable:
-            self.available = False
+        except LedgerUnavailable as cause:
+            self._fails(cause)
             self.failures += 1
             raise
         finally:
@@ -319,8 +330,18 @@ class LedgerAgent:
         self._at_hand()
         return results
 
+    def _fails(self, cause: LedgerUnavailable) -> None:
+        self.available = False
+        self.login.note(cause.__cause__)
+        self.lacks = "Redis does not answer"
+        if isinstance(cause, LedgerEvicting):
+            self.lacks = str(cause)
+        elif self.login.refused_seconds:
+            self.lacks = "Redis refuses our login"
+
     def _at_hand(self) -> None:
         self.available = True
+        self.login.note(None)
         self._complaints.settled()
 
     async def _take_at_last(self, desk: _Desk, batch: LedgerBatch) -> None:
@@ -371,7 +392,7 @@ class LedgerAgent:
             try:
                 page = await self.ledger.page(switch.data, self.clock.now(), page.after)
             except LedgerUnavailable as cause:
-                self.available = False
+                self._fails(cause)
                 self._complaints.warn("ledger_unavailable", str(cause), requests=0)
                 await asyncio.sleep(RETRY_SECONDS)
                 await self._may_wait()
@@ -408,8 +429,11 @@ class LedgerAgent:
                 await self._learn_newest()
                 while await self._must_be_built():
                     await self._build()
+            except LedgerEvicting as cause:
+                self._fails(cause)
+                self._complaints.warn("ledger_may_be_evicted", str(cause))
             except LedgerUnavailable as cause:
-                self.available = False
+                self._fails(cause)
                 self._complaints.warn("ledger_rebuild_failed", str(cause))
             else:
                 self._patience.heed()

@@ -90,7 +90,8 @@ def test_a_redis_that_may_forget_is_named_with_the_setting(pipeline: Pipeline, s
         client.config_set("maxmemory-policy", "allkeys-lru")
         found = _wrong(pipeline)
         client.config_set("maxmemory-policy", "noeviction")
-    assert found == ["WRONG    Redis: maxmemory-policy is allkeys-lru: an evicted ask would be an ask forgotten"]
+    problem = "maxmemory-policy is allkeys-lru: an evicted ask would be an ask forgotten, so nobody would be asked"
+    assert found == [f"WRONG    Redis: {problem} once it has a maxmemory"]
 
 
 def test_a_redis_that_lost_its_memory_is_named(pipeline: Pipeline, server: RedisServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from redis.connection import parse_url
@@ -16,6 +17,7 @@ from referral_stream.runtime.settings import (
     kafka_password_now,
     read_receiver_settings,
     read_settings,
+    redis_url_now,
     replay_email_key,
 )
 
@@ -166,6 +168,20 @@ def test_a_password_in_a_file_is_read_again(tmp_path: Path, monkeypatch: pytest.
     ]
     file.unlink()
     assert kafka_password_now(settings) == settings.kafka_password
+
+
+@pytest.mark.parametrize("name", ["redis_url", "read_redis_url"])
+def test_the_address_of_a_redis_is_read_again_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Literal["redis_url", "read_redis_url"]
+) -> None:
+    file, held = tmp_path / "url", "redis://:old@127.0.0.1/0"
+    file.write_text(held)
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}_FILE", str(file))
+    settings = read_settings({f"{PREFIX}{name.upper()}_FILE": str(file)}, email_key_needed=False)
+    file.write_text("redis://:new@127.0.0.1/0\n")
+    assert redis_url_now(settings, name) == "redis://:new@127.0.0.1/0"
+    file.unlink()
+    assert redis_url_now(settings, name) == held
 
 
 @pytest.mark.parametrize(

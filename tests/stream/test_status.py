@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from faust_batches import AppStatus
 from prometheus_client import generate_latest
+from redis.exceptions import AuthenticationError
 from ruamel.yaml import YAML
 
 from referral_stream.contracts.state import encode_wakeup
 from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.policy import Policy
+from referral_stream.ledger import LedgerEvicting, LedgerUnavailable, redis_answers
 from referral_stream.projector.status import PROJECTOR_FAMILIES
 from referral_stream.rewards.status import REWARDS_FAMILIES
 from referral_stream.runtime.clock import Clock
@@ -109,6 +111,35 @@ def test_waiting_for_redis_is_no_trouble_however_long_it_lasts(roles: list[Role]
     waits = replace(WELL, attempt_seconds=86_400.0)
     assert trouble(with_redis(roles[2], available=False), waits) == ""
     assert trouble(with_redis(roles[2], available=True), waits).startswith("stuck")
+
+
+@pytest.mark.parametrize(
+    ("cause", "lacks", "trouble_after"),
+    [
+        (None, "Redis does not answer", ""),
+        (AuthenticationError("WRONGPASS"), "Redis refuses our login", "refused: Redis has refused our login for 121 s"),
+        (LedgerEvicting("the server may throw away"), "the server may throw away", ""),
+    ],
+    ids=str,
+)
+def test_what_a_person_has_to_mend_about_redis_is_said(
+    roles: list[Role], monkeypatch: pytest.MonkeyPatch, cause: Exception | None, lacks: str, trouble_after: str
+) -> None:
+    shown = [1_000.0]
+    monkeypatch.setattr(redis_answers, "monotonic", lambda: shown[0])
+    role = roles[2]
+    assert isinstance(role.processor, LedgerAgent)
+    failed = cause if isinstance(cause, LedgerUnavailable) else LedgerUnavailable("a test")
+    failed.__cause__ = cause
+    role.processor._fails(failed)
+    shown[0] += STUCK_SECONDS - 1
+    role.processor._fails(failed)
+    assert trouble(role, WELL) == ""
+    shown[0] += 2
+    assert waiting_for(role, WELL) == lacks
+    assert trouble(role, WELL) == trouble_after
+    role.processor._at_hand()
+    assert (trouble(role, WELL), waiting_for(role, WELL)) == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ def trouble(role: Role, now: AppStatus) -> str:
         return f"failed: {now.failure}"
     if now.refused_seconds > STUCK_SECONDS:
         return f"refused: the brokers have refused our credentials for {now.refused_seconds:.0f} s"
+    if (refused := _refused_by_redis(role)) > STUCK_SECONDS:
+        return f"refused: Redis has refused our login for {refused:.0f} s"
     waits = not now.in_touch or _without_redis(role)
     if now.attempt_seconds > STUCK_SECONDS and not waits:
         return f"stuck: a batch has been running for {now.attempt_seconds:.0f} s"
@@ -55,11 +57,15 @@ def waiting_for(role: Role, now: AppStatus) -> str:
         return "the broker does not answer"
     if now.clock_refused:
         return "the broker refuses our time: the clock of this host is wrong"
-    if _without_redis(role):
-        return "Redis does not answer"
+    if isinstance(role.processor, LedgerAgent) and role.processor.available is False:
+        return role.processor.lacks or "Redis does not answer"
     if isinstance(role.processor, LedgerAgent) and role.processor.available is None:
         return "Redis has not been asked yet"
     return ""
+
+
+def _refused_by_redis(role: Role) -> float:
+    return role.processor.login.refused_seconds if isinstance(role.processor, LedgerAgent) else 0.0
 
 
 def _without_redis(role: Role) -> bool:
