@@ -107,7 +107,8 @@ def _facts(topic: str, *models: type[ev.Data]) -> Iterator[Message]:
     """What producers send to a source topic. Ingest writes it again where our roles read it."""
     for model in models:
         if model.type in ev.WITHOUT_SUBJECT:
-            copied_to: tuple[str, ...] = ("ledger-requests", "customer-events")  # there, for whom it concerns
+            # There for whom it concerns, and for as long as it counts.
+            copied_to: tuple[str, ...] = ("ledger-requests", "customer-events", "ledger-generations")
         else:
             copied_to = ("customer-events",)
         yield Message(model, model.type, topic, "in", copied_to)

@@ -122,8 +122,9 @@ TOPICS: Final[dict[str, Topic]] = {
         ),
         Topic(
             "ledger-generations",
-            "Internal: every time the ledger was built anew, so that no older one goes on. Partition 0 alone.",
-            "`ledger`.",
+            "Internal: every time the ledger was built anew, so that no older one goes on, on partition 0 alone; and "
+            "the newest word on each of the operators' switches, which no retention ends.",
+            "`ledger`; of a switch its scope and name.",
             COMPACTED,
             writers=("ledger",),
             readers=("ledger",),

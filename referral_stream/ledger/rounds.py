@@ -171,7 +171,8 @@ class Answered:
     passed on: see :func:`passed_on`. ``refused`` were denied for a switch: once their denials are appended, ask
     ``RedisLedger.stopped`` again and append :func:`resumption` for those that nothing stops any more. A resumption that
     ran before the denials were appended notified these customers too early, and nothing would notify them again.
-    ``unapplied`` must reach the ledger before anything else does.
+    ``unapplied`` must reach the ledger before anything else does. ``thrown`` are those of the ``switches`` that persons
+    threw: a log that lapses must not be all that has them.
     """
 
     events: tuple[Event, ...]
@@ -180,6 +181,7 @@ class Answered:
     switches: tuple[Event, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
     unapplied: tuple[LedgerOperation, ...] = ()
+    thrown: tuple[Event, ...] = ()
 
 
 def batches(
@@ -232,6 +234,7 @@ def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answere
     events = [_unavailable(each, now) for each in batch.expired]
     grants = list[Grantable]()
     pauses, switches, refused = list[ControlPaused](), list[Event](), list[ReservationRequested]()
+    thrown = list[Event]()
     for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:
             case ReservationRequested(), ReservationGranted():
@@ -247,13 +250,14 @@ def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answere
             case GrantRequested() | GrantHeld(), GrantGiven() | GrantRefused() | GrantUnavailable():
                 events.append(_answer(operation, result, now))
             case Event(), True:
+                thrown.append(operation)
                 switches.append(operation)
             case OpportunityOpened(), ControlPaused():
                 pauses.append(result)
                 switches.append(breakers_pause(operation, result))
             case _:
                 pass  # nobody to notify
-    return Answered(tuple(events), tuple(grants), tuple(pauses), tuple(switches), tuple(refused))
+    return Answered(tuple(events), tuple(grants), tuple(pauses), tuple(switches), tuple(refused), thrown=tuple(thrown))
 
 
 def passed_on(switch: Event, customers: Iterable[str], now: int) -> list[Event]:

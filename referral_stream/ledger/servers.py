@@ -61,6 +61,9 @@ class _LoginNow(CredentialProvider):
             return login["username"], password
         return cast("tuple[str]", (password,) if password else ())
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
 
 def client_of(url: str, *, url_now: Callable[[], str] | None = None, **options: Any) -> Redis:
     """A client for the address; nothing is sent yet. ``options``: as redis-py's connections take them.

@@ -4,26 +4,31 @@ Two Redis servers may both think that they are the ledger: after a failover, a w
 one. So the log decides (decision 21). Every rebuild announces itself on ``ledger-generations``: the offset gives its
 number. Then it writes ``ledger.renewed`` into every partition of ``ledger-requests`` and reads each up to there: behind
 that record no grant of an older generation holds, so whatever an older one has granted is in what was read.
+
+``ledger-requests`` lapses, and a pause does not: the newest word on each switch is kept on ``ledger-generations``, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
+from faust_batches import Output
 
-from referral_stream.contracts.codec import decode_request, effect_key, encode_effect
+from referral_stream.contracts.codec import decode_request, effect_key, encode_effect, encode_event, event_headers
+from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import GrantHeld, LedgerRenewed, ReservationHeld
-from referral_stream.core.events import Event
-from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.core.events import ControlPaused, Event
+from referral_stream.core.ledger.caps import LedgerOperation, Thrown
+from referral_stream.core.ledger.switches import Switch
 from referral_stream.ledger.client import LedgerUnavailable
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import Clock
@@ -57,6 +62,49 @@ class Begun:
     ends: dict[int, int]
 
 
+class Words:
+    """The newest word on every switch."""
+
+    def __init__(self) -> None:
+        self.newest: dict[Switch, Event] = {}
+
+    def hear(self, word: Event) -> None:
+        """The later one counts; of two at one instant the pause."""
+        known = self.newest.get(which := _switch(word))
+        if known is None or _weight(word) > _weight(known):
+            self.newest[which] = word
+
+    def unknown_to(self, kept: Words) -> list[Event]:
+        """What is newer than what is kept. Nobody needs to be told of the end of a pause that is not kept."""
+        return [
+            word
+            for which, word in self.newest.items()
+            if (
+                _weight(word) > _weight(kept.newest[which])
+                if which in kept.newest
+                else isinstance(word.data, ControlPaused)
+            )
+        ]
+
+
+class _Announced:
+    """What ``ledger-generations`` says: the newest generation, and the words on switches."""
+
+    def __init__(self) -> None:
+        self.newest, self.switches = 0, Words()
+
+    def take(self, record: RawRecord) -> None:
+        try:
+            message = decode_request(record.value or b"")
+        except Undecodable:
+            logger.warning("unreadable_request", extra={"partition": record.partition, "offset": record.offset})
+            return
+        if isinstance(message, Event):
+            self.switches.hear(message)
+        elif isinstance(message, LedgerRenewed) and record.partition == _ANNOUNCED_ON:
+            self.newest = max(self.newest, _number(record.offset))
+
+
 class Generations:
     """See the module's docstring. ``client`` are aiokafka's connection settings.
 
@@ -73,14 +121,19 @@ class Generations:
 
     async def newest(self) -> int:
         """The number of the newest generation that was announced; 0: none was."""
-        newest = 0
+        found = await self._announced()
+        return found.newest
+
+    async def _announced(self) -> _Announced:
+        found = _Announced()
         try:
             async with TopicReader(self._client, self._topics.ledger_generations) as reader:
                 async for records in reader.present():
-                    newest = max(newest, *(_number(r.offset) for r in records if r.partition == _ANNOUNCED_ON), 0)
+                    for record in records:
+                        found.take(record)
         except UnreadableTopic as error:
             raise _as_kafka_error(error) from None
-        return newest
+        return found
 
     async def begin(self, least: int) -> Begun:
         """Announce a generation above ``least`` and mark where it begins in every partition of the log."""
@@ -129,7 +182,7 @@ class Generations:
         """
         counted = counting(begun.number)
 
-        def read(record: RawRecord) -> tuple[int, LedgerOperation] | None:
+        def read(record: RawRecord) -> tuple[int, tuple[int, LedgerOperation]] | None:
             try:
                 operation = decode_request(record.value or b"")
             except Exception:  # noqa: BLE001 (as in the agent: none of it was applied then, either)
@@ -137,14 +190,36 @@ class Generations:
                 return None
             if not counted(record.partition, operation):
                 return None
-            return operation.time if isinstance(operation, Event) else operation.now, operation
+            instant = operation.time if isinstance(operation, Event) else operation.now
+            return instant, (instant, operation)
 
+        kept, found = (await self._announced()).switches, Words()
+        before = deque(sorted(kept.newest.values(), key=lambda each: each.time))
         try:
             async with TopicReader(self._client, self._topics.ledger_requests) as reader:
-                async for operation in reader.present_by_instant(read, begun.ends):
+                async for instant, operation in reader.present_by_instant(read, begun.ends):
+                    while before and before[0].time <= instant:
+                        yield before.popleft()
+                    if isinstance(operation, Event):
+                        found.hear(operation)
                     yield operation
         except UnreadableTopic as error:
             raise _as_kafka_error(error) from None
+        for switch in before:
+            yield switch
+        await self._keep(found.unknown_to(kept))
+
+    async def _keep(self, switches: Sequence[Event]) -> None:
+        """Append what nobody has kept yet: of before this was done, or of an older version that was at work."""
+        if not switches:
+            return
+        producer = AIOKafkaProducer(**self._client, acks="all", enable_idempotence=True)
+        try:
+            async with asyncio.timeout(STALL_SECONDS), started(producer):
+                for each in kept_switches(self._topics, switches, self._clock.now()):
+                    await producer.send_and_wait(each.topic, each.value, key=each.key, headers=list(each.headers))
+        except TimeoutError:
+            raise KafkaTimeoutError("the ledger's switches could not be kept in time") from None
 
 
 def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
@@ -168,6 +243,23 @@ def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
         return not isinstance(operation, ReservationHeld | GrantHeld) or operation.generation >= newest[partition]
 
     return counted
+
+
+def kept_switches(topics: Topics, switches: Iterable[Event], now: int) -> list[Output]:
+    """What keeps these words on switches for as long as they count, by the switch."""
+    return [
+        Output(topics.ledger_generations, encode_event(each), str(_switch(each)).encode(), event_headers(each, now))
+        for each in switches
+    ]
+
+
+def _switch(word: Event) -> Switch:
+    thrown = cast("Thrown", word.data)
+    return Switch(thrown.scope, thrown.name or "")
+
+
+def _weight(word: Event) -> tuple[int, bool]:
+    return word.time, isinstance(word.data, ControlPaused)
 
 
 def is_believable(generation: int, newest: int) -> bool:

@@ -63,7 +63,7 @@ from referral_stream.ledger.rounds import (
 )
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
-from referral_stream.stream.generations import Begun, NewerGeneration, is_believable
+from referral_stream.stream.generations import Begun, NewerGeneration, is_believable, kept_switches
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.ledger_clock import LedgerClock
 
@@ -185,7 +185,7 @@ class LedgerAgent:
     async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (AsyncProcessor)
         await self._learn_newest()
         letters: list[Output] = []
-        asked = self._decode(records, letters)
+        asked = await self._decode(records, letters)
         operations = [operation for operation, _ in asked]
         desk = self._desks.setdefault(partition, _Desk(partition, Rounds(self.clock.speed)))
         async with desk.turn:
@@ -212,10 +212,16 @@ class LedgerAgent:
         """From now on no older ledger answers. It may be known too early, which only holds back."""
         self.ledger.least = max(self.ledger.least, generation)
 
-    def _believe(self, generation: int) -> None:
-        """Heed the mark of a generation. Raises Undecodable for one that no rebuild can have written."""
+    async def _believe(self, generation: int, asked: list[int]) -> None:
+        """Heed the mark of a generation; the log is asked once for a batch about one that is far off.
+
+        Raises Undecodable for one that no rebuild can have written, and KafkaError.
+        """
         if not is_believable(generation, self.ledger.least):
-            raise Undecodable("invalid", f"generation: far above {self.ledger.least}, the newest that is known")
+            if not asked:
+                asked.append(await self.log.newest())
+            if not is_believable(generation, asked[0]):
+                raise Undecodable("invalid", f"generation: far above {asked[0]}, the newest that is known")
         self._require(generation)
 
     async def _close_rounds(self, desk: _Desk, waiting: Sequence[ReservationRequested]) -> None:
@@ -266,17 +272,19 @@ class LedgerAgent:
             for operation in (*batch.operations, *batch.expired):
                 self._failed(desk.asked[id(operation)][1], fault, letters)
 
-    def _decode(self, records: Iterable[Record], letters: list[Output]) -> list[_Asked]:
-        requests: list[_Asked] = []
+    async def _decode(self, records: Iterable[Record], letters: list[Output]) -> list[_Asked]:
+        requests, newest = list[_Asked](), list[int]()
         for record in records:
             raw = RawRecord.of(record)
             try:
                 operation = decode_request(raw.value or b"")
                 if isinstance(operation, LedgerRenewed):
-                    self._believe(operation.generation)
+                    await self._believe(operation.generation, newest)
                 requests.append((operation, raw))
             except Undecodable as error:
                 self._refuse(raw, error.cause, error.detail, letters)
+            except _NOT_OUR_FAULT:
+                raise
             except Exception as fault:  # noqa: BLE001 (our own: its letter says so, all others go on)
                 self._failed(raw, fault, letters)
         return requests
@@ -371,6 +379,8 @@ class LedgerAgent:
             logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
         await self._log_grants(desk, holds(outcome.grants, generation, self.clock.now()))
         await self._append(outcome.events)
+        if outcome.thrown:
+            await self.send(kept_switches(self.topics, outcome.thrown, self.clock.now()))
         for switch in outcome.switches:
             await self._pass_on(switch)
         if outcome.refused:

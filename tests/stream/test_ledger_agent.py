@@ -31,7 +31,7 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.stream import ledger_agent
 from referral_stream.stream.generations import Begun
 from referral_stream.stream.ledger_agent import LedgerAgent
-from tests.ledger.builders import T0, a_claim, a_grant_request, a_pause, a_release, a_request
+from tests.ledger.builders import T0, a_claim, a_grant_request, a_pause, a_release, a_request, a_resumption, an_opening
 from tests.rules import rule
 from tests.stream.records import Consumed
 
@@ -93,11 +93,15 @@ class EmptyLog:
 @rule("11.3")
 async def test_a_pause_is_passed_on_in_pages_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_agent, "RETRY_SECONDS", 0)
-    ledger, sent = FlakyLedger(), list[list[str]]()
+    ledger, sent, kept = FlakyLedger(), list[list[str]](), list[Output]()
     for name in ("cem", "ana", "ben"):
         ledger.rules.request(a_request(name, customer=name))
 
     async def send(outputs: Sequence[Output]) -> None:
+        if outputs[0].topic == "ledger-generations":
+            assert sent == [], "what is told is kept first"
+            kept.extend(outputs)
+            return
         events = [decode_event(output.value or b"") for output in outputs]
         assert {event.type for event in events} == {"control.paused"}
         assert [output.key for output in outputs] == [event.subject.encode() for event in events]
@@ -110,6 +114,32 @@ async def test_a_pause_is_passed_on_in_pages_and_goes_on_after_a_failure(monkeyp
     await agent(0, [record], unread)
 
     assert sent == [["ana", "ben"], ["cem"]]
+    assert [(each.key, decode_request(each.value or b"")) for each in kept] == [(b"all", a_pause(now=T0))]
+
+
+@rule("11.3")
+async def test_what_persons_do_with_switches_is_kept_where_nothing_lapses_and_what_the_breaker_does_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = list[Output]()
+
+    async def send(outputs: Sequence[Output]) -> None:
+        kept.extend(each for each in outputs if each.topic == "ledger-generations")
+
+    clock = Clock()
+    monkeypatch.setattr(clock, "now", lambda: T0 + SECOND)
+    agent = LedgerAgent(Topics(), FlakyLedger(), clock, send=send, log=EmptyLog())
+    burst = [encode_effect(an_opening(f"o{n}", now=T0), 1) for n in range(Policy().breaker.floor + 1)]
+    words = [a_pause("segment", "smb", now=T0), a_resumption("segment", "smb", now=T0 + 1), a_pause(now=T0 - 1)]
+    values = [*burst, *map(encode_event, words), encode_event(a_pause("segment", "smb", now=T0 - 5))]
+    await agent(0, [Consumed("ledger-requests", 0, n, 1, b"", value) for n, value in enumerate(values)], unread)
+
+    assert agent.paused.total() == 1, "the breaker's"
+    assert [(each.key, decode_request(each.value or b"")) for each in kept] == [
+        (b"segment smb", words[0]),
+        (b"segment smb", words[1]),
+        (b"all", words[2]),
+    ], "the last one is older than what is known"
 
 
 NOBODY_LISTENS = "redis://127.0.0.1:1/0"

@@ -13,10 +13,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from confluent_kafka.admin import AdminClient
 
-from referral_stream.contracts.codec import encode_effect
+from referral_stream.contracts.codec import encode_effect, encode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import LedgerRenewed, ReservationConfirmed
+from referral_stream.core.events import Event
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.ledger import LedgerUnavailable
 from referral_stream.ledger.rounds import holds
@@ -24,8 +25,9 @@ from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.runtime import topic_log
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.topic_log import TopicReader, cluster_id
-from referral_stream.stream.generations import Begun, Generations, NewerGeneration
-from tests.ledger.builders import T0, a_request
+from referral_stream.stream.generations import Begun, Generations, NewerGeneration, kept_switches
+from tests.ledger.builders import T0, a_pause, a_request, a_resumption
+from tests.rules import rule
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,16 @@ class WrittenTopic:
         for value in values:
             await self.producer.send(self.name, value, partition=partition)
         await self.producer.flush()
+
+    async def keep(self, *words: Event) -> None:
+        """Keep these words on switches."""
+        for each in kept_switches(self.generations._topics, words, T0):
+            await self.producer.send_and_wait(each.topic, each.value, key=each.key)
+
+    async def records(self) -> int:
+        """How many there are on the topic of the generations."""
+        async with TopicReader(self.client, self.generations._topics.ledger_generations) as reader:
+            return sum([len(records) async for records in reader.present()])
 
     async def merged(self) -> list[tuple[int, int]]:
         """Partition and instant of what was read; a record is its own instant, or ``bad``."""
@@ -138,6 +150,37 @@ async def test_a_generation_is_built_from_what_stands_in_front_of_its_marks_with
 
     assert await history_of(topic, second) == [counted]
     assert await history_of(topic, await topic.generations.begin(second.number)) == [counted, later]
+
+
+@rule("11.3")
+async def test_what_persons_did_with_switches_is_part_of_the_history_when_its_record_has_lapsed(
+    topic: WrittenTopic,
+) -> None:
+    pauses = [a_pause(now=T0 - 5), a_pause("segment", "smb", now=T0 + 5)]
+    over = [a_pause("trigger", "nps_promoter", now=T0 - 7), a_resumption("trigger", "nps_promoter", now=T0 - 6)]
+    asked = [ReservationConfirmed(command_id=f"c{now}", customer_id="ana", now=now) for now in (T0, T0 + 10)]
+    await topic.write(2, *(encode_effect(each, each.now) for each in asked))
+    await topic.keep(*over, *pauses, a_pause(now=T0 - 9))
+
+    assert await history_of(topic) == [over[1], pauses[0], asked[0], pauses[1], asked[1]]
+    begun = await topic.generations.begin(0)
+    await topic.keep(*over, *pauses)
+    assert await topic.generations.newest() == begun.number, "a switch is no generation"
+
+
+@rule("11.3")
+async def test_a_rebuild_keeps_what_nobody_has_kept_yet(topic: WrittenTopic) -> None:
+    """Pauses of before switches were kept; and what a worker of an older version took from the log meanwhile."""
+    known, ended = a_pause("segment", "smb", now=T0), a_resumption("segment", "smb", now=T0 + 1)
+    stands, over = a_pause(now=T0 - 1), a_resumption("trigger", "nps_promoter", now=T0)
+    await topic.keep(known)
+    await topic.write(1, *map(encode_event, (stands, known, over, ended)))
+    await history_of(topic)
+    words = (await topic.generations._announced()).switches.newest
+    assert {str(which): word for which, word in words.items()} == {"all": stands, "segment smb": ended}
+    before = await topic.records()
+    await history_of(topic)
+    assert await topic.records() == before + 1, "its own announcement alone"
 
 
 async def test_a_mark_that_nobody_believed_makes_no_grant_void_and_ends_no_rebuild(
