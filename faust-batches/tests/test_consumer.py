@@ -218,3 +218,41 @@ async def test_a_source_that_ends_in_what_nobody_is_shown_is_read_to_its_end(
     monkeypatch.setattr(consumer, "_commit_offsets", commit)
     await consumer.commit_invisible_ends()
     assert found == commits
+
+
+@pytest.mark.parametrize(
+    ("committed", "known", "begin", "commits"),
+    [
+        (None, 28, 0, {TP0: 28}),  # the group's offsets have lapsed
+        (7, 28, 0, {TP0: 28}),  # they were reset
+        (7, None, 20, {TP0: 20}),  # records lapsed before they were read
+        (None, None, 20, {TP0: 20}),  # and nobody had ever read any
+        (50, None, 0, {TP0: 0}),  # it was made anew
+        (28, 28, 0, {}),
+        (None, None, 0, {}),  # the first start
+    ],
+)
+async def test_where_a_source_is_read_on_the_group_knows_it_at_once(
+    monkeypatch: pytest.MonkeyPatch, committed: int | None, known: int | None, begin: int, commits: dict[TP, int]
+) -> None:
+    consumer, found = a_fed_consumer(None), dict[TP, int]()
+
+    def answering(value: object) -> Any:
+        async def answer(*_arguments: object) -> object:
+            return value
+
+        return answer
+
+    async def commit(offsets: dict[TP, int]) -> bool:
+        found.update(offsets)
+        return True
+
+    monkeypatch.setattr(consumer, "assignment", lambda: {TP0})
+    monkeypatch.setattr(consumer._thread, "committed", answering({TP0: committed}))
+    monkeypatch.setattr(consumer, "earliest_offsets", answering({TP0: begin}))
+    monkeypatch.setattr(consumer, "highwaters", answering({TP0: 28}))
+    monkeypatch.setattr(consumer._ports.state, "reached", lambda _: {TP0: known if known is not None else committed})
+    monkeypatch.setattr(consumer._ports.state, "keep_positions", answering(None))
+    monkeypatch.setattr(consumer, "_commit_offsets", commit)
+    await consumer.perform_seek()
+    assert found == commits

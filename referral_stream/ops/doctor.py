@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -167,7 +167,7 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
                 if role == "projector" and not (group.offsets or group.members):
                     continue
                 others = _read_by_others(group, deployment.topics) or _nobody_pays(role, group)
-                behind = await _lag(consumer, group)
+                behind = await _lag(consumer, await _positions(consumer, role, group, deployment.topics))
                 behind += sum(each.records for each in held if each.topic in _read_by(role, deployment.topics))
                 lines.append(others or CheckResult(_told(group, behind)))
         async with asking(deployment) as client:
@@ -269,22 +269,35 @@ def _transactions(deployment: Deployment, longest_ms: int | None) -> Iterator[Ch
         yield CheckResult("transactions", problem, remedy)
 
 
-async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
+async def _positions(
+    consumer: AIOKafkaConsumer, role: str, group: GroupSeen, topics: Topics
+) -> dict[TopicPartition, int]:
+    """Where the group reads on: where nothing is committed, or what was committed has lapsed, at the beginning."""
+    if not group.offsets:
+        return {}  # it has never run, or forgotten all: its workers say more when they start
+    if role == "projector":
+        return dict(group.offsets)  # committed for onlookers alone: how far it is, the read models say
+    read = [TopicPartition(topic, p) for topic in _read_by(role, topics) for p in await partitions_of(consumer, topic)]
+    begins = await consumer.beginning_offsets(read)
+    return {tp: max(begins[tp], group.offsets.get(tp, 0)) for tp in read}
+
+
+async def _lag(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> int:
     """Records that the group may read and has not. A log ends in transaction markers, which nobody is shown."""
-    ends = await consumer.end_offsets(list(group.offsets)) if group.offsets else {}
-    behind = {tp: end for tp, end in ends.items() if end > group.offsets[tp]}
+    ends = await consumer.end_offsets(list(positions)) if positions else {}
+    behind = {tp: end for tp, end in ends.items() if end > positions[tp]}
     if not behind:
         return 0
     consumer.assign(list(behind))
     for tp in behind:
-        consumer.seek(tp, group.offsets[tp])
+        consumer.seek(tp, positions[tp])
     first: dict[TopicPartition, int] = {}
     deadline = monotonic() + LAG_SECONDS
     while unknown := [tp for tp in behind if tp not in first and await consumer.position(tp) < behind[tp]]:
         for tp, records in (await consumer.getmany(*unknown, timeout_ms=200, max_records=len(unknown))).items():
             first.setdefault(tp, records[0].offset)
         if monotonic() > deadline:
-            first |= {tp: group.offsets[tp] for tp in unknown if tp not in first}
+            first |= {tp: positions[tp] for tp in unknown if tp not in first}
     return sum(behind[tp] - offset for tp, offset in first.items())
 
 

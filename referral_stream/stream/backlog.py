@@ -96,6 +96,15 @@ def _unread(read: Offsets, ends: Offsets) -> int:
     return sum(max(0, end - read.get(tp, 0)) for tp, end in ends.items())
 
 
+def read_up_to(committed: Offsets, begins: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
+    """How far ingest has read each partition. What lapsed unread is not waited for.
+
+    An offset beyond the end is that of another topic of the same name: of this one, nothing has been read.
+    """
+    known = {tp: at for tp, at in committed.items() if at <= ends.get(tp, -1)}
+    return {tp: max(begin, known.get(tp, 0)) for tp, begin in begins.items()}
+
+
 class _Look:
     """A look at the sources and at ingest's group, by clients that stay connected until a look fails."""
 
@@ -128,7 +137,7 @@ class _Look:
             raise KafkaConnectionError("no broker tells what partitions the sources have")
         found = [TopicPartition(topic, at) for topic in self._topics for at in await partitions_of(consumer, topic)]
         begins, ends = await consumer.beginning_offsets(found), await consumer.end_offsets(found)
-        return begins | dict(seen.offsets), ends
+        return read_up_to(seen.offsets, begins, ends), ends
 
     async def close(self) -> None:
         self._open = None

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from referral_stream.runtime.topics_admin import TopicsProblem
 from referral_stream.stream import backlog as module
-from referral_stream.stream.backlog import LOOK_SECONDS, TOLERANCE_SECONDS, Backlog
+from referral_stream.stream.backlog import LOOK_SECONDS, TOLERANCE_SECONDS, Backlog, read_up_to
 
 USAGE, PROFILE = TopicPartition("product-usage", 0), TopicPartition("profile", 0)
 
@@ -90,3 +90,16 @@ async def test_nobody_is_asked_more_often_than_needed(sources: Sources) -> None:
     for _ in range(10):
         assert await sources.after(LOOK_SECONDS / 10)
     assert sources.looks == 1
+
+
+@pytest.mark.parametrize(
+    ("committed", "read"),
+    [
+        ({USAGE: 30}, 30),
+        ({}, 20),  # nobody knows: all that is there counts as unread
+        ({USAGE: 7}, 20),  # what lapsed unread is not waited for
+        ({USAGE: 90}, 20),  # of a topic that was deleted and made anew
+    ],
+)
+def test_what_can_be_read_no_more_is_not_waited_for(committed: dict[TopicPartition, int], read: int) -> None:
+    assert read_up_to({**committed, PROFILE: 3}, {USAGE: 20}, {USAGE: 40}) == {USAGE: read}

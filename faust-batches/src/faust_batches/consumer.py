@@ -220,8 +220,10 @@ class BatchConsumer(driver.Consumer):
         self._begun = positions
         self._committed_offset.update({tp: at if at == committed[tp] else None for tp, at in positions.items()})
         stands = {tp: state.next_offset for tp, state in states.items() if state is not None}
-        # After a crash between state and commit, or a reset of the group, its lag would be wrong.
-        await self._commit_offsets({tp: offset for tp, offset in stands.items() if offset != committed[tp]})
+        stands |= {tp: at for tp, at in positions.items() if not self._ports.state.has_state(tp)}
+        # After a crash between state and commit, or where offsets lapsed or were reset, whoever asks the group how far
+        # it is would be told too little; on a source where nothing comes any more, for ever.
+        await self._commit_offsets({tp: offset for tp, offset in stands.items() if offset != (committed[tp] or 0)})
 
     def _after_state(self, tp: TP, state: SourcePosition, begin: int, end: int) -> int:
         """Where to read on after ``state``: from the last record that it has seen, which has to be unchanged."""
