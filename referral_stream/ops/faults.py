@@ -264,6 +264,11 @@ LINES: Final = (
         "look at the broker, or at `topics acls rewards`",
     ),
     Fault(
+        "sources_not_described",
+        "ingest may not see the settings of the source topics: whether one is compacted, so that opt-outs are lost",
+        "grant DescribeConfigs on them (`topics acls ingest`)",
+    ),
+    Fault(
         "state_too_large",
         "a customer's state does not fit a record of its changelog: they are on hold",
         "raise `max.message.bytes` of the changelog, then `deadletters replay --cause state_too_large`",

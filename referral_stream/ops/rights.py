@@ -65,7 +65,8 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
     on_topics = (*_topics("Read", *reads, *kept), *_topics("Write", *writes, *kept))
     match principal:
         case "ingest" | "ledger" | "rewards":
-            return (Right("group", deployment.group(principal), "Read"), *on_topics)
+            seen = _topics("DescribeConfigs", *(deployment.topics.sources if principal == "ingest" else ()))
+            return (Right("group", deployment.group(principal), "Read"), *on_topics, *seen)
         case "decide":
             transactions = Right("transactional-id", f"{decide}-", "Write", prefixed=True)
             groups = (Right("group", decide, "Read"), Right("group", deployment.group("ingest"), "Describe"))

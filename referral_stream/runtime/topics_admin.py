@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,8 +16,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    IncompatibleBrokerVersion,
     KafkaConnectionError,
     KafkaError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -38,11 +41,16 @@ from referral_stream.runtime.connection import no_connection, quiet_kafka, why_n
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 
+logger = logging.getLogger(__name__)
+
 LEAST_RECORD_BYTES: Final = 1_000_000
 """What each of our topics has to take: a record of 900,000 bytes, with what Kafka adds."""
 
 KAFKAS_DEFAULT_BYTES: Final = 1_048_588
 _LIMIT: Final = "max.message.bytes"
+_CLEANUP: Final = "cleanup.policy"
+_COMPACT: Final = "compact"
+_ACLS: Final = "referral-stream topics acls operator --user NAME"
 
 REFILL: Final = "take a new REFERRAL_STREAM_TOPIC_PREFIX and REFERRAL_STREAM_GROUP_PREFIX, refilled by replay"
 """The remedy where the state may lack something."""
@@ -204,14 +212,25 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
             ],
         )
         return [
-            _finding(
+            _not_seen(w.name, described[w.name]["error_code"])
+            if w not in present
+            else TopicFinding(w.name, "its settings may not be described by this user", _ACLS)
+            if w.name not in configs
+            else _finding(
                 *(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication),
                 *(made_with, begins.get(w.name, 0)),
             )
-            if w in present
-            else TopicFinding(w.name, "does not exist", "referral-stream topics create")
             for w in topics
         ]
+
+
+def _not_seen(topic: str, code: int) -> TopicFinding:
+    """What is said of a topic that the brokers do not describe: it need not be missing."""
+    if code == UnknownTopicOrPartitionError.errno:
+        return TopicFinding(topic, "does not exist", "referral-stream topics create")
+    if code == TopicAuthorizationFailedError.errno:
+        return TopicFinding(topic, "may not be described by this user", _ACLS)
+    return TopicFinding(topic, f"is not described: {for_code(code).__name__}", "look at the brokers, and try again")
 
 
 async def require_topics(deployment: Deployment) -> None:
@@ -232,6 +251,35 @@ async def require_topics(deployment: Deployment) -> None:
         raise TopicsProblem(f"these topics do not exist: {', '.join(sorted(missing))}; referral-stream topics create")
     if wrong:
         raise TopicsProblem(f"{', '.join(sorted(wrong))}; {'; '.join(remedies)}")
+
+
+async def require_whole_sources(deployment: Deployment) -> None:
+    """Raises TopicsProblem if a source is compacted: what lies there unread, an opt-out perhaps, may be gone by then.
+
+    Where we may not ask for settings, or a broker knows none (the embedded one), that is logged, and no reason to stop.
+    """
+    names = list(deployment.topics.sources)
+    async with _Admin(deployment) as admin:
+        try:
+            configs = await _configs(admin, names)
+        except IncompatibleBrokerVersion:
+            return
+    if unknown := [name for name in names if name not in configs]:
+        remedy = "referral-stream topics acls ingest"
+        logger.warning("sources_not_described", extra={"topics": ", ".join(unknown), "remedy": remedy})
+    found = [(name, *each) for name, config in configs.items() for each in _compaction(name, config)]
+    if found:
+        raise TopicsProblem("; ".join(f"{name}: {problem}. {remedy}" for name, problem, remedy in found))
+
+
+def _compaction(topic: str, config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with how a source is cleaned up, and the remedy."""
+    if _COMPACT in (policy := config.get(_CLEANUP, "")):
+        problem = f"{_CLEANUP} is {policy}: of several events with one key only the last is kept, "
+        problem += "and an opt-out may be gone before it is read"
+        remedy = f"kafka-configs --alter --topic {topic} --add-config {_CLEANUP}=delete; "
+        remedy += "then send again what protects (opt-outs, withdrawn consent, complaints), or import it"
+        yield problem, remedy
 
 
 def _config(w: Wanted, replication: int) -> dict[str, str]:
@@ -286,6 +334,7 @@ def _problems(
 ) -> Iterator[tuple[str, str]]:
     yield from _miscounted(w, len(partitions), made_with)
     if w.partitions is None:
+        yield from _compaction(w.name, config)
         return
     replicas = min(len(partition["replicas"]) for partition in partitions)
     if replicas < replication:
@@ -325,14 +374,18 @@ def _at_least(found: str, value: str) -> bool:
 
 
 async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of these topics, without those whose settings we may not see."""
     if not names:
         return {}
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    return {
-        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
-        for response in responses
-        for resource in response.resources
-    }
+    found: dict[str, dict[str, str]] = {}
+    for response in responses:
+        for code, _, _, name, entries in response.resources:
+            if not code:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+            elif code != TopicAuthorizationFailedError.errno:
+                raise for_code(code)(name)
+    return found
 
 
 async def _until_led(admin: AIOKafkaAdminClient, names: set[str], seconds: float = 20.0) -> None:

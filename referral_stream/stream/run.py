@@ -22,7 +22,7 @@ from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.state_folder import state_folder_problem
-from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
+from referral_stream.runtime.topics_admin import TopicsProblem, require_topics, require_whole_sources
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.backlog import backlog_of
 from referral_stream.stream.status import StatusPage
@@ -66,6 +66,8 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
     brokers = BrokerWait(settings.group_prefix, settings.kafka_brokers, settings.start_wait_seconds)
     try:
         await brokers.answer(lambda: require_topics(deployment))
+        if role in ("all", "ingest"):
+            await brokers.answer(lambda: require_whole_sources(deployment))
     except TopicsProblem as problem:
         raise NeedsOperator(str(problem)) from None
     logger.info("starting", extra={"role": role, **deployment.described})

@@ -128,6 +128,26 @@ def test_another_number_of_partitions_than_the_topics_have_is_refused(pipeline: 
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+@pytest.mark.parametrize("role", ["all", "ingest"])
+def test_a_source_that_is_compacted_is_refused_before_it_loses_an_opt_out(
+    pipeline: Pipeline, kafka: KafkaServer, role: str, policy: str
+) -> None:
+    pipeline.create_topics()
+    kafka.configure(pipeline.topic("profile"), **{"cleanup.policy": policy})
+    try:
+        done = pipeline.run_command("run", role)
+        for command in (("topics", "check"), ("doctor",)):
+            said = " ".join(pipeline.run_command(*command).stdout.split())
+            assert f"cleanup.policy is {policy}: of several events with one key only the last is kept" in said
+    finally:
+        kafka.configure(pipeline.topic("profile"), **{"cleanup.policy": "delete"})
+    (line,) = done.stderr.splitlines()
+    assert f"{pipeline.topic('profile')}: cleanup.policy is {policy}" in line
+    assert f"kafka-configs --alter --topic {pipeline.topic('profile')} --add-config cleanup.policy=delete" in line
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("role", ["all", "ingest"])
 def test_a_worker_waits_for_a_broker_that_is_not_there_and_names_it(pipeline: Pipeline, role: str) -> None:
     nobody = f"127.0.0.1:{free_port()}"

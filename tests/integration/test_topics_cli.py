@@ -234,3 +234,14 @@ def test_who_is_not_let_in_is_told_why_in_one_line(
     assert "Traceback" not in done.stderr
     assert protected.settings["kafka_password"] not in done.stdout + done.stderr
     assert done.returncode == (2 if command == ("audit",) else 1)  # for which 1 is a finding
+
+
+def test_topics_that_a_user_may_not_see_are_not_taken_for_missing(protected: Pipeline) -> None:
+    """Under another prefix than the user's rights: the brokers do not say whether there are such topics."""
+    for command in (("topics", "check"), ("doctor",)):
+        done = protected.run_command(*command, topic_prefix="somebody-elses.")
+        assert "somebody-elses.profile" in done.stdout
+        assert "may not be described by this user" in done.stdout
+        assert "referral-stream topics acls operator --user NAME" in done.stdout
+        assert "does not exist" not in done.stdout
+        assert done.returncode == 1

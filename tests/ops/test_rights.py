@@ -85,14 +85,15 @@ def test_the_table_says_what_else_is_granted() -> None:
 
 
 def test_only_the_operator_makes_topics_and_looks_at_their_settings() -> None:
-    """The exception are the changelogs: decide has to be sure of their settings."""
+    """The exceptions: decide has to be sure of the settings of its changelogs, ingest of those of the sources."""
+    looks_at = {"decide": set(TABLES), "ingest": set(SOURCES)}
     for principal in PRINCIPALS:
         made, seen = (
             {right.name for right in rights(DEPLOYMENT, principal) if right.operation == operation}
             for operation in ("Create", "DescribeConfigs")
         )
         everything = topics_in("all") if principal == "operator" else set()
-        assert (made, seen) == (everything, set(TABLES) if principal == "decide" else everything)
+        assert (made, seen) == (everything, looks_at.get(principal, everything))
 
 
 def test_the_page_lists_the_commands_that_the_ledger_sends_to_redis() -> None:

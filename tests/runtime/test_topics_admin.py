@@ -1,11 +1,16 @@
-"""What ``topics check`` says of a number of partitions."""
+"""What ``topics check`` says of topics."""
 
 from __future__ import annotations
 
 import pytest
+from aiokafka.errors import (
+    LeaderNotAvailableError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from referral_stream.contracts.topics import DAYS_400
-from referral_stream.runtime.topics_admin import Wanted, _miscounted
+from referral_stream.runtime.topics_admin import Wanted, _miscounted, _not_seen, _problems
 
 GROWN = "has 8 partitions, but was written to by 4; more cannot be taken back"
 REFILL = "take a new REFERRAL_STREAM_TOPIC_PREFIX and REFERRAL_STREAM_GROUP_PREFIX, refilled by replay"
@@ -35,3 +40,32 @@ def test_nobody_is_advised_to_follow_a_topic_that_has_grown(
     settings: int | None, found: int, made_with: int, said: list[tuple[str, str]]
 ) -> None:
     assert list(_miscounted(Wanted("customer-events", settings, DAYS_400), found, made_with)) == said
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete", "delete,compact"])
+def test_a_source_that_forgets_is_named_whoever_made_it(policy: str) -> None:
+    config = {"cleanup.policy": policy, "retention.ms": "1"}  # how long is the producer's affair
+    ((problem, remedy),) = _problems(Wanted("profile", None, DAYS_400), [{"replicas": [1]}], config, 3, None)
+    assert problem.startswith(f"cleanup.policy is {policy}: ")
+    assert "kafka-configs --alter --topic profile --add-config cleanup.policy=delete" in remedy
+
+
+def test_a_source_that_keeps_every_record_is_as_it_should_be() -> None:
+    config = {"cleanup.policy": "delete"}
+    assert list(_problems(Wanted("profile", None, DAYS_400), [{"replicas": [1]}], config, 3, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "remedy"),
+    [
+        (UnknownTopicOrPartitionError, "does not exist", "topics create"),
+        (TopicAuthorizationFailedError, "may not be described by this user", "topics acls operator"),
+        (LeaderNotAvailableError, "is not described: LeaderNotAvailableError", "look at the brokers"),
+    ],
+)
+def test_a_topic_that_is_not_described_need_not_be_missing(
+    error: type[UnknownTopicOrPartitionError], problem: str, remedy: str
+) -> None:
+    found = _not_seen("profile", error.errno)
+    assert (found.topic, found.problem) == ("profile", problem)
+    assert remedy in found.remedy
