@@ -112,6 +112,7 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
     from referral_stream.ops import deadletters
     from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
+    from referral_stream.stream.email_key import require_same_email_key
 
     deployment = this_deployment()
 
@@ -123,6 +124,7 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
             page.show_dead_letters(Console(), box, chosen, chosen, {})
             return True
         await require_topics(deployment)
+        await require_same_email_key(deployment)
         with progress("dead letters", len(chosen)) as advance:
             outcome = await deadletters.replay(deployment, chosen, advance)
         page.show_outcome(Console(), outcome)

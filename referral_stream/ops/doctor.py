@@ -38,6 +38,7 @@ from referral_stream.runtime.transactions import (
     holders_of,
     longest_transaction_ms,
 )
+from referral_stream.stream.email_key import noted_fingerprint, require_same_email_key
 
 LEAST_FREE_BYTES: Final = 1_000_000_000
 """For state and RocksDB's log: less than this soon fills up."""
@@ -105,6 +106,8 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
                 yield CheckResult(f"topic {finding.topic}", finding.problem, finding.remedy)
         if not any(finding.problem for finding in findings):
             yield CheckResult(f"topics: {len(findings)} as they should be")
+            if s.email_key is not None:
+                yield await _email_key(deployment)
             for line in await _clocks_and_groups(deployment):
                 yield line
     async for line in _ledger(deployment):
@@ -152,6 +155,17 @@ def _state_folder(deployment: Deployment) -> CheckResult:
             "state folder", f"{free / 1e6:.0f} MB free in {s.data_dir}", "free some space, or use another folder"
         )
     return CheckResult(f"state: rocksdb in {s.data_dir}, {free / 1e9:.0f} GB free")
+
+
+async def _email_key(deployment: Deployment) -> CheckResult:
+    """Whether addresses are hashed here with the key that ingest has noted."""
+    try:
+        await require_same_email_key(deployment)
+        noted = await noted_fingerprint(deployment)
+    except TopicsProblem as problem:
+        what, _, remedy = str(problem).partition(". ")
+        return CheckResult("e-mail key", what, remedy)
+    return CheckResult("e-mail key: " + (f"the one of ingest ({noted})" if noted else "ingest has noted none yet"))
 
 
 async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:

@@ -60,6 +60,11 @@ LINES: Final = (
         "fix the source, then `customer.overfull_cleared`; the event is at the position in the line",
     ),
     Fault(
+        "email_key_changed",
+        "ingest hashes addresses with another key from now on, as `EMAIL_KEY_CHANGED_TO` says",
+        "send all profiles, and all opt-outs that name an address, again ([Addresses](#addresses))",
+    ),
+    Fault(
         "harm_not_judged",
         "a broker did not answer while the projector judged whether asks do harm; judged again in 5 minutes",
         "nothing, if a broker was away; if it goes on, look at `topics acls projector`: with `[harm] pause_at` it "

@@ -65,8 +65,9 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
     on_topics = (*_topics("Read", *reads, *kept), *_topics("Write", *writes, *kept))
     match principal:
         case "ingest" | "ledger" | "rewards":
-            seen = _topics("DescribeConfigs", *(deployment.topics.sources if principal == "ingest" else ()))
-            return (Right("group", deployment.group(principal), "Read"), *on_topics, *seen)
+            looked_at = deployment.topics.sources if principal == "ingest" else ()
+            its_group = Right("group", deployment.group(principal), "Read")
+            return (its_group, *on_topics, *_topics("DescribeConfigs", *looked_at))
         case "decide":
             transactions = Right("transactional-id", f"{decide}-", "Write", prefixed=True)
             groups = (Right("group", decide, "Read"), Right("group", deployment.group("ingest"), "Describe"))

@@ -207,6 +207,8 @@ class Settings(MemberSettings):
     """The newest decisions of the deployment that the read models can filter: some 1 KB each."""
     email_key: SecretStr | None = None
     """Needed to read source topics: see :func:`read_settings`."""
+    email_key_changed_to: Annotated[str, Field(pattern=r"^[0-9a-f]{14}$")] | None = None
+    """The fingerprint of the key, where it is meant to be another one than before."""
 
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
@@ -575,6 +577,8 @@ def _fault(kind: type[BaseModel], error: Any) -> str:
         message = "set it, or its _FILE" if name.upper() in _SECRETS else "set it"
     elif error["type"].startswith(_OUT_OF_BOUNDS):
         message = f"must be {schema_words(kind.model_json_schema()['properties'][name])}"
+    elif name == "email_key_changed_to":
+        message = "the fingerprint of the new key, 14 hexadecimal digits: ingest names it when it refuses that key"
     elif error["type"] == "string_pattern_mismatch":  # of prefixes, which become parts of topics' names
         message = "may contain only letters, digits and . _ -"
     return f"{PREFIX}{name.upper()}: {message}"

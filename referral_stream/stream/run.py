@@ -25,6 +25,7 @@ from referral_stream.runtime.state_folder import state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics, require_whole_sources
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.backlog import backlog_of
+from referral_stream.stream.email_key import keep_email_key
 from referral_stream.stream.status import StatusPage
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
         await brokers.answer(lambda: require_topics(deployment))
         if role in ("all", "ingest"):
             await brokers.answer(lambda: require_whole_sources(deployment))
+            await brokers.answer(lambda: keep_email_key(deployment))
     except TopicsProblem as problem:
         raise NeedsOperator(str(problem)) from None
     logger.info("starting", extra={"role": role, **deployment.described})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.integration.live import UNEVEN, Pipeline
 from tests.services.kafka import KafkaServer
-from tests.services.process import free_port
+from tests.services.process import free_port, wait_until
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 
@@ -146,6 +147,35 @@ def test_a_source_that_is_compacted_is_refused_before_it_loses_an_opt_out(
     assert f"{pipeline.topic('profile')}: cleanup.policy is {policy}" in line
     assert f"kafka-configs --alter --topic {pipeline.topic('profile')} --add-config cleanup.policy=delete" in line
     assert done.returncode == 1
+
+
+def test_another_key_for_addresses_than_before_is_refused_by_whoever_hashes_them(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    pipeline.create_topics()
+    table = tmp_path / "customers.csv"
+    table.write_text("customer_id,opted_out\ncus-1,yes\n")
+    bring_in = ("import", str(table), "--as-of", "2026-06-15")
+    assert pipeline.run_command(*bring_in).returncode == 0  # ingest has noted no key yet
+    pipeline.start("ingest")
+    noted = f"{pipeline.name}-email-key fingerprint 0".encode()
+    wait_until(lambda: noted in pipeline.positions(), "ingest has noted its key")
+    pipeline.stop()
+    other = {"email_key": "a key that is not that of the others"}
+    said = ""
+    for command in (("run",), ("run", "ingest"), ("deadletters", "replay"), bring_in, ("doctor",)):
+        done = pipeline.run_command(*command, **other)
+        said = " ".join((done.stdout + done.stderr).split())
+        assert "REFERRAL_STREAM_EMAIL_KEY is another key (fingerprint " in said, command
+        assert done.returncode == 1
+        assert "Traceback" not in said
+    (fingerprint,) = re.findall(r"EMAIL_KEY_CHANGED_TO=([0-9a-f]+)", said)
+    assert pipeline.run_command(*bring_in).returncode == 0
+    pipeline.start("ingest", **other, email_key_changed_to=fingerprint)
+    wait_until(lambda: "email_key_changed" in pipeline.log(), "ingest has noted its new key")
+    pipeline.stop()
+    assert pipeline.run_command(*bring_in, **other).returncode == 0
+    assert pipeline.run_command("run", "ingest").returncode == 1  # the former one is the wrong one now
 
 
 @pytest.mark.parametrize("role", ["all", "ingest"])

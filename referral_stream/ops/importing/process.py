@@ -24,6 +24,8 @@ from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
 from referral_stream.replay.whole_files import whole_file
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topics_admin import TopicsProblem
+from referral_stream.stream.email_key import require_same_email_key
 
 TOPIC: Final = "profile"
 """Where all of it goes, in the order of the rows: what one row says of a customer must not overtake itself."""
@@ -267,11 +269,12 @@ async def to_topic(request: ImportRequest, deployment: Deployment, now: int, pro
     written = 0
     try:
         await writer.start([topic])
+        await require_same_email_key(deployment)
         for portion in _events(request, request.plan(), now, progress):
             records = [SourceRecord(topic, event, key, HEADERS) for key, event in portion]
             await _again(lambda records=records: writer.write(records))  # type: ignore[misc] # a default binds it
             written += len(records)
-    except WriterProblem as problem:
+    except (WriterProblem, TopicsProblem) as problem:
         raise ImportProblem(str(problem)) from None
     except (NotWritten, TooLarge) as problem:
         why = str(problem) or "a record is too large for the topic"
