@@ -19,7 +19,8 @@ def console(context: click.Context) -> None:
     REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES; as viewers, who see everything, or operators, who may also pause, approve
     and replay (docs/console.md). What is shown is written by the role projector.
 
-    Shuts down gracefully on SIGTERM: exit code 0; 1 if it could not start.
+    Shuts down gracefully on SIGTERM: exit code 0; 1 if it could not start; 75 if no
+    broker answered.
 
     \b
     Examples:

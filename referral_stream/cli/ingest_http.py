@@ -13,7 +13,8 @@ def ingest_http() -> None:
 
     A vendor's endpoint opens once its secret is set (REFERRAL_STREAM_WEBHOOK_SECRET_STRIPE), the one for CloudEvents
     with REFERRAL_STREAM_HTTP_EVENTS_TOKEN. Listens on 127.0.0.1:8080 by default. An answer of 202 means that Kafka has
-    the record. Shuts down gracefully on SIGTERM: exit code 0; 1 if it could not start.
+    the record. Shuts down gracefully on SIGTERM: exit code 0; 1 if it could not start; 75 if
+    no broker answered.
     """
     from referral_stream.receiver.endpoints import endpoints
     from referral_stream.receiver.serve import serve

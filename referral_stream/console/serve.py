@@ -23,7 +23,14 @@ from referral_stream.console.security import Tokens
 from referral_stream.console.store import SharedStore
 from referral_stream.ledger.servers import client_of
 from referral_stream.read_models import NotReadable
-from referral_stream.receiver.writer import SourceWriter, WriterProblem
+from referral_stream.receiver.writer import BrokersUnavailable, SourceWriter, WriterProblem
+from referral_stream.runtime.consumer_roles import (
+    BrokersAwayAtStart,
+    ExitCode,
+    NotStarted,
+    await_brokers,
+    unless_stopped,
+)
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.http_server import ConnectionLimits
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now, redis_url_now
@@ -54,7 +61,7 @@ class CannotServe(Exception):
 
 
 def run_console(settings: ConsoleSettings, deployment: Deployment) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code: 0 after a graceful stop, 1 if it could not start.
+    """Serve until SIGTERM or SIGINT; the exit code: 0 after a stop, 1 if it cannot start, 75 if brokers stay away.
 
     What keeps it from starting is logged as one line. Raises SettingsProblem for a tokens file that cannot be used.
     """
@@ -69,6 +76,8 @@ async def _run(settings: ConsoleSettings, deployment: Deployment) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # where it listens, we say
     try:
+        if not await unless_stopped(stop, await_brokers(settings)):
+            return ExitCode.STOPPED
         async with serving(settings, deployment) as served:
             logger.info("listening", extra={"url": served.url, "version": __version__})
             stopping = asyncio.create_task(stop.wait())
@@ -81,9 +90,10 @@ async def _run(settings: ConsoleSettings, deployment: Deployment) -> int:
                 )
                 return 1
             logger.info("draining")
-    except (CannotServe, WriterProblem) as problem:
+    except (NotStarted, BrokersAwayAtStart, CannotServe, WriterProblem) as problem:
         logger.error("console_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
-        return 1
+        away = isinstance(problem, (BrokersAwayAtStart, BrokersUnavailable))
+        return ExitCode.RESTART if away else ExitCode.FAILED
     logger.info("stopped")
     return 0
 

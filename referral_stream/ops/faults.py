@@ -112,8 +112,8 @@ LINES: Final = (
     ),
     Fault(
         "no_broker_answers",
-        "no broker answers the rewards role, or the projector: everything waits",
-        "bring the brokers back; exit code 75 follows where a new process would be answered",
+        "no broker answers the rewards role, the projector, or a receiver or console that starts: everything waits",
+        "bring the brokers back; exit code 75 follows where a new process would be answered, or at a start in vain",
     ),
     Fault(
         "no_connection_accepted",

@@ -24,7 +24,13 @@ from referral_stream.projector.watching import seen_roles
 from referral_stream.read_models.writing import OtherForm, WriteRefused
 from referral_stream.runtime.clients import close
 from referral_stream.runtime.connection import connection_problem, no_connection, quiet_kafka
-from referral_stream.runtime.consumer_roles import BrokersElsewhere, BrokersWatch, ExitCode, NotStarted
+from referral_stream.runtime.consumer_roles import (
+    BrokersAwayAtStart,
+    BrokersElsewhere,
+    BrokersWatch,
+    ExitCode,
+    NotStarted,
+)
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.http_server import CannotListen
@@ -49,10 +55,6 @@ LOOK_SECONDS: Final = 10.0
 JUDGE_SECONDS: Final = 300.0
 AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """After a failure beside the deciding roles, which it must not end."""
-
-
-class BrokersAwayAtStart(Exception):
-    """No broker answered for as long as a start waits."""
 
 
 class Projector:

@@ -13,7 +13,14 @@ from contextlib import asynccontextmanager
 from referral_stream import __version__
 from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import Endpoint
-from referral_stream.receiver.writer import SourceWriter, WriterProblem
+from referral_stream.receiver.writer import BrokersUnavailable, SourceWriter, WriterProblem
+from referral_stream.runtime.consumer_roles import (
+    BrokersAwayAtStart,
+    ExitCode,
+    NotStarted,
+    await_brokers,
+    unless_stopped,
+)
 from referral_stream.runtime.http_server import CannotListen, ConnectionLimits, listening
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, kafka_password_now
 
@@ -21,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) -> int:
-    """Receive until SIGTERM or SIGINT; the exit code: 0 after a graceful stop, 1 if it could not start.
+    """Receive until SIGTERM or SIGINT; the exit code: 0 after a stop, 1 if it cannot start, 75 if brokers stay away.
 
     What keeps it from starting is logged as one line. Raises SettingsProblem for unusable TLS files.
     """
@@ -44,13 +51,16 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     limits = RequestLimits(body_bytes=settings.http_max_body_bytes, requests=settings.http_max_requests)
     receiver = Receiver(endpoints, writer, limits, public_url=settings.http_public_url)
     try:
+        if not await unless_stopped(stop, await_brokers(settings)):
+            return ExitCode.STOPPED
         await writer.start({endpoint.topic for endpoint in endpoints.values()})
         async with _listening(receiver, settings, tls):
             await stop.wait()
             logger.info("draining")
-    except (WriterProblem, CannotListen) as problem:
+    except (NotStarted, BrokersAwayAtStart, WriterProblem, CannotListen) as problem:
         logger.error("receiver_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
-        return 1
+        away = isinstance(problem, (BrokersAwayAtStart, BrokersUnavailable))
+        return ExitCode.RESTART if away else ExitCode.FAILED
     finally:
         await writer.stop()
     logger.info("stopped")

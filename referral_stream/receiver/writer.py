@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from referral_stream.receiver.cloud_events import SourceRecord
-from referral_stream.runtime.connection import why_no_connection
+from referral_stream.runtime.connection import no_connection
 from referral_stream.runtime.settings import SettingsProblem
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ ENVELOPE_BYTES: Final = 64 * 1024
 
 class WriterProblem(Exception):
     """Why the writer cannot start; one line for an operator."""
+
+
+class BrokersUnavailable(WriterProblem):
+    """No broker answers, and none turns us away: it may be better soon."""
 
 
 class NotWritten(Exception):
@@ -70,14 +74,15 @@ class SourceWriter:
         self._too_large: dict[str, tuple[int, float]] = {}  # topic → smallest size that it refused, good until
 
     async def start(self, topics: Iterable[str]) -> None:
-        """Connect. Raises WriterProblem where there is no broker, or one of the topics does not exist."""
+        """Connect. Raises WriterProblem where one of the topics does not exist; BrokersUnavailable."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 self._producer = await self._started()
                 known = (await self._producer.client.fetch_all_metadata()).topics()
         except (KafkaError, TimeoutError) as error:
             await self.stop()
-            raise WriterProblem(await why_no_connection(self._client, error)) from None
+            found = await no_connection(self._client, error)
+            raise (BrokersUnavailable if found.passes else WriterProblem)(found.why) from None
         if missing := sorted(set(topics) - set(known)):
             await self.stop()
             raise WriterProblem(

@@ -23,8 +23,16 @@ from referral_stream.rewards.signing import Signer
 from referral_stream.rewards.status import RewardsStatus
 from referral_stream.rewards.telling import PayerGone, Telling
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.connection import why_no_connection
-from referral_stream.runtime.consumer_roles import BrokersElsewhere, BrokersWatch, ExitCode, NotStarted
+from referral_stream.runtime.connection import no_connection
+from referral_stream.runtime.consumer_roles import (
+    BrokersAwayAtStart,
+    BrokersElsewhere,
+    BrokersWatch,
+    ExitCode,
+    NotStarted,
+    await_brokers,
+    unless_stopped,
+)
 from referral_stream.runtime.http_server import CannotListen
 from referral_stream.runtime.settings import PREFIX, RewardsSettings
 
@@ -87,21 +95,27 @@ class RewardsProcess:
         self._made()
         async with AsyncExitStack() as open_parts:
             try:
-                await self._start(open_parts)
+                await self._open(open_parts)
+                if not await unless_stopped(stop, await_brokers(self._settings)):
+                    return ExitCode.STOPPED
+                await self._start()
                 return await self._work(stop)
-            except NotStarted as problem:
+            except (NotStarted, BrokersAwayAtStart) as problem:
                 logger.error("rewards_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator)
-                return ExitCode.FAILED
+                return ExitCode.FAILED if isinstance(problem, NotStarted) else ExitCode.RESTART
             finally:
                 await self._stopped()
 
-    async def _start(self, open_parts: AsyncExitStack) -> None:
-        consumer, producer = self._reader.consumer, self._settlements.producer
+    async def _open(self, open_parts: AsyncExitStack) -> None:
         try:
             await open_parts.enter_async_context(self._status)
         except CannotListen as problem:
             raise NotStarted(f"{problem}: see {PREFIX}STATUS_HOST and {PREFIX}STATUS_PORT; port 0 is none") from None
         await open_parts.enter_async_context(self._payer)
+
+    async def _start(self) -> None:
+        """Join the group. Raises NotStarted, BrokersAwayAtStart."""
+        consumer, producer = self._reader.consumer, self._settlements.producer
         topics = (self._topics.referral_rewards, self._topics.responses)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -115,7 +129,8 @@ class RewardsProcess:
                 consumer.subscribe([self._topics.referral_rewards], listener=self._reader)
                 await consumer.start()
         except (KafkaError, TimeoutError, OSError) as error:
-            raise NotStarted(await why_no_connection(self._client, error)) from None
+            found = await no_connection(self._client, error)
+            raise (BrokersAwayAtStart if found.passes else NotStarted)(found.why) from None
         what = {"version": __version__, "brokers": ",".join(self._settings.kafka_brokers), "group": self._reader.group}
         logger.info("starting", extra={"role": "rewards", **what})
 

@@ -38,7 +38,7 @@ async def no_connection(client: Mapping[str, Any], error: BaseException) -> NoCo
     Every broker is tried once more, since aiokafka gives no reasons; ``error`` counts where one of them lets us in. No
     secret is in the answer.
     """
-    problem = await _problem(client)
+    problem = await dialled(client)
     told = f"Kafka at {','.join(_brokers(client))}: {str(error) or type(error).__name__}"
     return problem or NoConnection(told, passes=True)
 
@@ -50,11 +50,12 @@ async def why_no_connection(client: Mapping[str, Any], error: BaseException) -> 
 
 async def connection_problem(client: Mapping[str, Any]) -> str | None:
     """What keeps us from every broker of these connection settings, in one line; None if one of them lets us in."""
-    problem = await _problem(client)
+    problem = await dialled(client)
     return problem and problem.why
 
 
-async def _problem(client: Mapping[str, Any]) -> NoConnection | None:
+async def dialled(client: Mapping[str, Any]) -> NoConnection | None:
+    """As ``connection_problem``, and whether it may pass."""
     brokers = _brokers(client)
     with quiet_kafka():
         tried = await asyncio.gather(*(_why_not(broker, client) for broker in brokers))

@@ -1,24 +1,25 @@
-"""What the roles that are plain consumers have in common: how they end, and how they wait for brokers that are away."""
+"""What the processes that are no workers have in common: how they end, and how they wait for brokers that are away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import IntEnum
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from referral_stream.runtime.connection import connection_problem
+from referral_stream.runtime.connection import connection_problem, dialled
 from referral_stream.runtime.log_throttle import LogThrottle
-from referral_stream.runtime.settings import MemberSettings, kafka_password_now
+from referral_stream.runtime.settings import KafkaSettings, MemberSettings, kafka_password_now
 
 logger = logging.getLogger(__name__)
 
 ASK_SECONDS: Final = 5.0
 """How long a broker may take to answer the question whether it is there."""
+AGAIN_SECONDS: Final = 1.0
 DIAL_AFTER_SESSIONS: Final = 3.0
 """Of silence, as for every worker: by then a client that could find its way back has found it."""
 
@@ -33,6 +34,46 @@ class ExitCode(IntEnum):
 
 class NotStarted(Exception):
     """What keeps a role from starting, in one line for an operator."""
+
+
+class BrokersAwayAtStart(Exception):
+    """No broker answered for as long as a start waits."""
+
+
+async def await_brokers(settings: KafkaSettings) -> None:
+    """Return when a broker lets us in; while all are away, a line says so now and then.
+
+    Raises NotStarted where they turn us away for good, BrokersAwayAtStart after ``start_wait_seconds``.
+    """
+    deadline, throttle = monotonic() + settings.start_wait_seconds, LogThrottle(logger)
+    while (found := await dialled(_client_now(settings))) is not None:
+        if not found.passes:
+            raise NotStarted(found.why)
+        if monotonic() > deadline:
+            raise BrokersAwayAtStart(found.why)
+        throttle.warn("no_broker_answers", found.why)
+        await asyncio.sleep(AGAIN_SECONDS)
+    throttle.settled()
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``work`` came to its end; it is cancelled when ``stop`` is set. Raises what it raises."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+def _client_now(settings: KafkaSettings) -> dict[str, Any]:
+    """The connection settings, with the password as its file has it now."""
+    return settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client()
 
 
 class BrokersElsewhere(Exception):
@@ -78,5 +119,4 @@ class BrokersWatch:
         return True
 
     async def _would_be_answered_anew(self) -> bool:
-        fresh = self._settings.model_copy(update={"kafka_password": kafka_password_now(self._settings)}).kafka_client()
-        return await connection_problem(fresh) is None and not await self._is_answered()
+        return await connection_problem(_client_now(self._settings)) is None and not await self._is_answered()

@@ -125,6 +125,9 @@ class KafkaSettings(BaseModel):
     kafka_cert_file: Path | None = None
     kafka_key_file: Path | None = None
 
+    start_wait_seconds: Annotated[float, Field(ge=1, le=3_600)] = 120.0
+    """How long a process that starts waits for brokers that are away."""
+
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=200)] = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -227,8 +230,6 @@ class Settings(MemberSettings):
     static_member: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] | None = None
     transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
     """After this, the broker ends what a dead worker left open, and readers go on."""
-    start_wait_seconds: Annotated[float, Field(ge=1, le=3_600)] = 120.0
-    """How long a worker that starts waits for brokers that are away."""
     tracing: bool = False
     """Whether workers make OpenTelemetry spans, and carry trace contexts on as headers."""
 

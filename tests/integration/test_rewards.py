@@ -360,16 +360,18 @@ def test_brokers_that_are_elsewhere_now_end_the_role_and_its_successor_finds_the
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "said", "code"),
     [
-        ({"topic_prefix": "nobody-made-these."}, "run: referral-stream topics create"),
-        ({"kafka_brokers": "127.0.0.1:1"}, "nothing listens at 127.0.0.1:1"),
+        ({"topic_prefix": "nobody-made-these."}, "run: referral-stream topics create", 1),
+        ({"kafka_brokers": "127.0.0.1:1", "start_wait_seconds": "1"}, "nothing listens at 127.0.0.1:1", 75),
     ],
     ids=["no topics", "no broker"],
 )
-def test_what_keeps_it_from_starting_is_one_line(pipeline: Pipeline, settings: dict[str, str], said: str) -> None:
+def test_what_keeps_it_from_starting_is_one_line(
+    pipeline: Pipeline, settings: dict[str, str], said: str, code: int
+) -> None:
     done = pipeline.run_command("rewards", **settings)
-    assert done.returncode == 1
+    assert done.returncode == code
     (line,) = [line for line in done.stderr.splitlines() if "ERROR" in line]
     assert "rewards_not_started" in line
     assert said in line

@@ -117,11 +117,6 @@ async def test_it_speaks_tls_with_the_certificate_of_the_settings(broker: Embedd
 
 
 async def test_what_keeps_it_from_starting_is_one_line(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
-    code, (line,) = ended(KAFKA_BROKERS=nobody)
-    assert code == 1
-    assert f"no connection to Kafka at {nobody}" in json.loads(line)["cause"]
-
     code, (line,) = ended(KAFKA_BROKERS=broker.bootstrap, TOPIC_PREFIX="missing.")
     assert code == 1
     assert "missing.billing: not on the broker" in json.loads(line)["cause"]
@@ -137,6 +132,48 @@ async def test_what_keeps_it_from_starting_is_one_line(broker: EmbeddedBroker, t
     code, (line,) = ended(HTTP_CERT_FILE=str(tmp_path / "none.pem"), HTTP_KEY_FILE=str(tmp_path / "none.pem"))
     assert code == 2
     assert f"{PREFIX}HTTP_CERT_FILE or _KEY_FILE cannot be used" in line
+
+
+def test_brokers_that_stay_away_are_waited_for_and_a_restart_asked_for() -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    code, lines = ended(KAFKA_BROKERS=nobody, START_WAIT_SECONDS="1")
+    assert code == 75
+    waiting, given_up = map(json.loads, lines)
+    assert (waiting["event"], given_up["event"]) == ("no_broker_answers", "receiver_not_started")
+    assert all(f"no connection to Kafka at {nobody}" in line["cause"] for line in (waiting, given_up))
+
+
+async def test_a_broker_that_comes_later_is_found(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    await make_topics(broker.bootstrap, ["billing"])
+    host, _, port = broker.bootstrap.rpartition(":")
+    later, log = free_port(), tmp_path / "log"
+    assigned = [f"{name}={value}" for name, value in environment(KAFKA_BROKERS=f"127.0.0.1:{later}").items()]
+    process = ServerProcess("ingest-http", ["env", "-i", *assigned, f"{PREFIX}HTTP_PORT=0", *COMMAND], log)
+    try:
+        await until(lambda: "no_broker_answers" in log.read_text(), "it waits")
+
+        async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there, back = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(piped(reader, back), piped(there, writer))
+
+        async def piped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while some := await reader.read(65_536):
+                writer.write(some)
+            writer.close()
+
+        async with await asyncio.start_server(through, "127.0.0.1", later):
+            await until(lambda: "listening" in log.read_text(), "it has found the broker")
+    finally:
+        process.stop()
+
+
+async def test_a_receiver_that_waits_for_brokers_can_be_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assigned = [f"{name}={value}" for name, value in environment(KAFKA_BROKERS=f"127.0.0.1:{free_port()}").items()]
+    process = ServerProcess("ingest-http", ["env", "-i", *assigned, *COMMAND], log)
+    await until(lambda: "no_broker_answers" in log.read_text(), "it waits")
+    process.stop()
+    assert process._process.returncode == 0
 
 
 @pytest.mark.parametrize(
