@@ -12,11 +12,13 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
+    InvalidSessionTimeoutError,
     KafkaError,
     UnknownError,
 )
 from batch_builders import an_app
 from faust_batches import BatchApp
+from faust_batches.errors import RefusedByBroker
 
 
 @dataclass
@@ -96,3 +98,22 @@ async def test_a_worker_without_partitions_ends_if_its_group_refuses_it_for_good
 
     await thread._heed_refusal(push, refusal)
     assert failures == ([refusal] if fails else [])
+
+
+async def test_a_session_timeout_that_the_brokers_refuse_is_told_with_both_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("faust_batches.consumer_thread._REFUSED_SECONDS", 0.0)
+    app = an_app(session_timeout_seconds=3)
+    thread, failures = app.batch_consumer._thread, list[BaseException]()
+    monkeypatch.setattr(thread, "_consumer", SimpleNamespace(assignment=frozenset))
+    monkeypatch.setattr(app.membership, "fail", lambda exc, *_: failures.append(exc))
+
+    async def push(exc: KafkaError) -> None:
+        raise AssertionError(exc)
+
+    await thread._heed_refusal(push, InvalidSessionTimeoutError())
+    (refused,) = failures
+    assert isinstance(refused, RefusedByBroker)
+    for named in ("3 s", "session_timeout_seconds", "group.min.session.timeout.ms", "group.max.session.timeout.ms"):
+        assert named in str(refused)

@@ -36,7 +36,7 @@ from referral_stream.runtime.transactions import (
     asking,
     held_back,
     holders_of,
-    longest_transaction_ms,
+    limits_of,
 )
 from referral_stream.stream.email_key import noted_fingerprint, require_same_email_key
 
@@ -186,7 +186,10 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
                 lines.append(others or CheckResult(_told(group, behind)))
         async with asking(deployment) as client:
             lines += [_open_transaction(each, await holders_of(client, each)) for each in held]
-            lines += _transactions(deployment, await longest_transaction_ms(client))
+            longest = await limits_of(client, "transaction.max.timeout.ms")
+            lines += _transactions(deployment, min(longest, default=None))
+            least, most = [await limits_of(client, f"group.{end}.session.timeout.ms") for end in ("min", "max")]
+            lines += _sessions(deployment, max(least, default=None), min(most, default=None))
     except (KafkaError, TopicsProblem, TimeoutError) as problem:
         return [
             CheckResult(
@@ -281,6 +284,16 @@ def _transactions(deployment: Deployment, longest_ms: int | None) -> Iterator[Ch
         problem = f"the brokers end them after {longest_ms / SECOND:g} s, ours may last {ours:g} s: no worker starts"
         remedy = f"{PREFIX}TRANSACTION_TIMEOUT_SECONDS={longest_ms / SECOND:g}, or a higher transaction.max.timeout.ms"
         yield CheckResult("transactions", problem, remedy)
+
+
+def _sessions(deployment: Deployment, least_ms: int | None, most_ms: int | None) -> Iterator[CheckResult]:
+    """Whether the brokers allow our session timeout."""
+    ours = deployment.settings.session_timeout_seconds
+    if least_ms is None or most_ms is None or least_ms <= ours * SECOND <= most_ms:
+        return
+    problem = f"the brokers allow {least_ms / SECOND:g} to {most_ms / SECOND:g} s, ours is {ours:g} s: no worker starts"
+    remedy = f"{PREFIX}SESSION_TIMEOUT_SECONDS within these, or others for group.min.session.timeout.ms and group.max.…"
+    yield CheckResult("session timeout", problem, remedy)
 
 
 async def _positions(

@@ -23,7 +23,7 @@ from referral_stream.projector.status import ProjectorPage, ProjectorStatus
 from referral_stream.projector.watching import seen_roles
 from referral_stream.read_models.writing import OtherForm, WriteRefused
 from referral_stream.runtime.clients import close
-from referral_stream.runtime.connection import connection_problem, no_connection, quiet_kafka
+from referral_stream.runtime.connection import connection_problem, kafka_words, no_connection, quiet_kafka
 from referral_stream.runtime.consumer_roles import (
     BrokersAwayAtStart,
     BrokersElsewhere,
@@ -240,7 +240,7 @@ def _end(projector: Projector, error: BaseException | None) -> ExitCode:
         case TopicMadeAnew() | OtherForm():
             logger.error("read_models_unusable", extra={"cause": str(error)})
         case KafkaError():
-            cause = f"{error}; see: referral-stream topics acls projector"
+            cause = f"{kafka_words(error)}; see: referral-stream topics acls projector"
             logger.error("projector_failed", extra={"reason": type(error).__name__, "cause": cause})
         case _:
             logger.error("projector_failed", extra={"reason": type(error).__name__}, exc_info=error)

@@ -23,7 +23,7 @@ from referral_stream.rewards.signing import Signer
 from referral_stream.rewards.status import RewardsStatus
 from referral_stream.rewards.telling import PayerGone, Telling
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.connection import no_connection
+from referral_stream.runtime.connection import kafka_words, no_connection
 from referral_stream.runtime.consumer_roles import (
     BrokersAwayAtStart,
     BrokersElsewhere,
@@ -174,7 +174,7 @@ class RewardsProcess:
                 logger.error("rewards_not_started", extra={"cause": str(error)})
             case KafkaError():
                 self._status.failure = type(error).__name__
-                cause = f"{error}; see: referral-stream topics acls rewards"
+                cause = f"{kafka_words(error)}; see: referral-stream topics acls rewards"
                 logger.error("rewards_failed", extra={"reason": type(error).__name__, "cause": cause})
             case _:
                 self._status.failure = type(error).__name__

@@ -12,9 +12,12 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
+    BrokerResponseError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
+    UnknownError,
     UnsupportedSaslMechanismError,
 )
 
@@ -39,8 +42,19 @@ async def no_connection(client: Mapping[str, Any], error: BaseException) -> NoCo
     secret is in the answer.
     """
     problem = await dialled(client)
-    told = f"Kafka at {','.join(_brokers(client))}: {str(error) or type(error).__name__}"
-    return problem or NoConnection(told, passes=True)
+    told = f"Kafka at {','.join(_brokers(client))}: {kafka_words(error)}"
+    for_good = isinstance(error, BrokerResponseError) and not error.retriable and not isinstance(error, UnknownError)
+    return problem or NoConnection(told, passes=not for_good)
+
+
+def kafka_words(error: BaseException) -> str:
+    """What an error of aiokafka's says, for an operator."""
+    if isinstance(error, InvalidSessionTimeoutError):
+        return (
+            "the brokers do not allow our session timeout; set REFERRAL_STREAM_SESSION_TIMEOUT_SECONDS within their "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms, or change those"
+        )
+    return str(error) or type(error).__name__
 
 
 async def why_no_connection(client: Mapping[str, Any], error: BaseException) -> str:

@@ -204,18 +204,17 @@ async def _transactional_ids(client: AIOKafkaClient, producer_ids: Collection[in
     return found
 
 
-async def longest_transaction_ms(client: AIOKafkaClient) -> int | None:
-    """The lowest ``transaction.max.timeout.ms`` of the brokers; None if we may not know it. ``client`` is connected."""
-    name = "transaction.max.timeout.ms"
-    limits: list[int] = []
+async def limits_of(client: AIOKafkaClient, name: str) -> list[int]:
+    """What each broker has for a setting; none if we may not know it. ``client`` is connected."""
+    found: list[int] = []
     for broker in client.cluster.brokers():
         wanted = (int(ConfigResourceType.BROKER), str(broker.nodeId), [name])
         try:
             told = await client.send(broker.nodeId, DescribeConfigsRequest([wanted], include_synonyms=False))
         except KafkaError:
-            return None
-        limits += [int(entry[1]) for resource in told.resources for entry in resource[4] if entry[0] == name]
-    return min(limits, default=None)
+            return []
+        found += [int(entry[1]) for resource in told.resources for entry in resource[4] if entry[0] == name]
+    return found
 
 
 @asynccontextmanager

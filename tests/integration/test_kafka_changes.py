@@ -178,3 +178,22 @@ def test_a_broker_that_takes_no_transactions_of_our_length_is_told_what_to_chang
         assert "WRONG    transactions: the brokers end them after 10 s, ours may last 15 s" in said
         worker = pipeline.start("decide", transaction_timeout_seconds="10")
         wait_until(lambda: "partitions_ready" in worker.log.read_text(), "the worker is ready")
+
+
+@nightly
+@pytest.mark.usefixtures("kafka")
+def test_a_broker_that_allows_no_such_session_timeout_is_told_what_to_change(tmp_path: Path) -> None:
+    limits = {"group.min.session.timeout.ms": "6000", "group.max.session.timeout.ms": "60000"}
+    with (
+        KafkaServer(settings=limits) as kafka,
+        Pipeline(kafka, "redis://127.0.0.1:1/0", tmp_path) as pipeline,
+    ):
+        pipeline.create_topics(sources={})
+        for seconds in ("3", "120"):
+            done = pipeline.run_command("run", session_timeout_seconds=seconds)
+            assert done.returncode == 1
+            assert "reason=RefusedByBroker" in done.stderr
+            assert "projector_not_started" in done.stderr
+            assert "Traceback" not in done.stderr
+            said = pipeline.run_command("doctor", session_timeout_seconds=seconds).stdout
+            assert f"WRONG    session timeout: the brokers allow 6 to 60 s, ours is {seconds} s" in said

@@ -8,7 +8,11 @@ import pytest
 from aiokafka import TopicPartition
 
 from referral_stream.contracts.topics import SOURCES, Topics
-from referral_stream.ops.doctor import _positions
+from referral_stream.core.policy import Policy
+from referral_stream.ops.doctor import _positions, _sessions
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import Settings
 from referral_stream.runtime.topics_admin import GroupSeen
 
 NPS, BILLING = TopicPartition("nps", 0), TopicPartition("billing", 0)
@@ -50,3 +54,14 @@ async def test_a_partition_without_a_committed_offset_is_behind_too(
 
 async def test_a_group_that_has_never_run_is_nowhere() -> None:
     assert await _positions(cast("Any", Brokers({})), "ingest", GroupSeen("g-ingest", "Empty", 0, {}), Topics("")) == {}
+
+
+@pytest.mark.parametrize(
+    ("least_ms", "most_ms", "wrong"),
+    [(6_000, 1_800_000, False), (10_001, 1_800_000, True), (1_000, 9_999, True), (None, 1, False), (1, None, False)],
+)
+def test_a_session_timeout_that_the_brokers_do_not_allow_is_told(
+    least_ms: int | None, most_ms: int | None, *, wrong: bool
+) -> None:
+    deployment = Deployment(Settings.model_validate({"session_timeout_seconds": 10}), Policy(), Clock())
+    assert [line.verdict for line in _sessions(deployment, least_ms, most_ms)] == ["WRONG"] * wrong

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidSessionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    UnknownError,
+)
 
 from referral_stream.runtime import connection
-from referral_stream.runtime.connection import connection_problem, why_no_connection
+from referral_stream.runtime.connection import connection_problem, no_connection
 from tests.services.certificates import issue_certificates
 from tests.services.process import free_port
 
@@ -108,6 +115,31 @@ async def test_what_is_no_matter_of_the_connection_is_told_as_it_came(monkeypatc
     async def lets_us_in(_client: Any) -> None:
         return None
 
-    monkeypatch.setattr(connection, "_problem", lets_us_in)
-    told = await why_no_connection(client("kafka:9092"), KafkaConnectionError("lost it"))
-    assert told == "Kafka at kafka:9092: KafkaConnectionError: lost it"
+    monkeypatch.setattr(connection, "dialled", lets_us_in)
+    found = await no_connection(client("kafka:9092"), KafkaConnectionError("lost it"))
+    assert found == ("Kafka at kafka:9092: KafkaConnectionError: lost it", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [(KafkaTimeoutError(), True), (UnknownError(), True), (GroupAuthorizationFailedError(), False)],
+)
+async def test_what_a_broker_refuses_that_lets_us_in_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, error: KafkaError, *, passes: bool
+) -> None:
+    async def lets_us_in(_client: Any) -> None:
+        return None
+
+    monkeypatch.setattr(connection, "dialled", lets_us_in)
+    assert (await no_connection(client("kafka:9092"), error)).passes == passes
+
+
+async def test_the_settings_of_a_session_timeout_that_is_refused_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lets_us_in(_client: Any) -> None:
+        return None
+
+    monkeypatch.setattr(connection, "dialled", lets_us_in)
+    found = await no_connection(client("kafka:9092"), InvalidSessionTimeoutError())
+    assert not found.passes
+    for named in ("SESSION_TIMEOUT_SECONDS", "group.min.session.timeout.ms", "group.max.session.timeout.ms"):
+        assert named in found.why

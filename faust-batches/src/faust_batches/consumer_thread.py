@@ -17,6 +17,7 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
     UnknownError,
@@ -26,7 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from faust_batches.clients import close
-from faust_batches.errors import NameTaken, NeedsOperator, NeedsRestart, WorkEnded
+from faust_batches.errors import NameTaken, NeedsOperator, NeedsRestart, RefusedByBroker, WorkEnded
 from faust_batches.fetched import Fetched
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
@@ -41,6 +42,10 @@ _PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead i
 _PULSE_SECONDS: Final = 5.0  # at least: a broker under load may take a second or two
 _PULSE_LOOKS: Final = 10
 _REFUSED_SECONDS: Final = 0.5
+_SESSION_LIMITS: Final = (
+    "set another one (session_timeout_seconds), within the brokers' group.min.session.timeout.ms and "
+    "group.max.session.timeout.ms, or change those"
+)
 _REPLACED_TOO_OFTEN: Final = range(3, 9)
 _REPLACED_WITHIN_SECONDS: Final = 60.0
 
@@ -181,7 +186,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def _heed_refusal(self, push: Callable[[KafkaError], Awaitable[Any]], exc: KafkaError) -> None:
         """The group does not let us in. aiokafka waits until somebody fetches, which nobody does without partitions."""
         consumer, membership = self._ensure_consumer(), self._ports.membership
-        if type(exc) is UnknownError and self._ports.config.static_member is not None:
+        if isinstance(exc, InvalidSessionTimeoutError):
+            seconds = self._ports.config.session_timeout_seconds
+            membership.fail(
+                RefusedByBroker(f"the brokers allow no session timeout of {seconds:g} s: {_SESSION_LIMITS}")
+            )
+            await asyncio.sleep(_REFUSED_SECONDS)
+        elif type(exc) is UnknownError and self._ports.config.static_member is not None:
             # That our name is taken (FENCED_INSTANCE_ID) is an error that aiokafka does not know. We take it back.
             consumer._coordinator.reset_generation()
             self._note_replaced()

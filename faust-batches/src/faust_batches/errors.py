@@ -101,7 +101,7 @@ class NotAllowed(NeedsOperator):
 
 
 class RefusedByBroker(NeedsOperator):
-    """A limit of the brokers is below what the app needs."""
+    """What the app needs is outside of a limit of the brokers."""
 
 
 class NeedsRestart(TransportError):

@@ -179,7 +179,7 @@ REASONS: Final = (
     Fault("NotAllowed", "the broker refuses us a right", "grant it"),
     Fault(
         "RefusedByBroker",
-        "the brokers allow less than the worker needs: transactions of its length",
+        "the brokers allow less than the worker needs: transactions, or a session timeout, of its length",
         "as the line says",
     ),
     Fault("SourceMismatch", "a source is not the log that the state was made from", "as the line says"),
