@@ -20,6 +20,8 @@ def schema_words(schema: Mapping[str, Any]) -> str:
             return "1 Monday … 7 Sunday"
         case {"type": "integer" | "number" as kind, "minimum": least, "maximum": most}:
             return f"a {'whole ' if kind == 'integer' else ''}number from {least:,} to {most:,}"
+        case {"type": "number", "exclusiveMinimum": least, "maximum": most}:
+            return f"a number above {least:,}, up to {most:,}"
         case {"type": "integer" | "number" as kind}:
             return f"a {'whole ' if kind == 'integer' else ''}number"
         case {"type": "array", "items": items, "minLength": 1}:

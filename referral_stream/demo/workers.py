@@ -57,6 +57,7 @@ def demo_settings(broker: EmbeddedBroker, redis: EmbeddedRedis, folder: Path) ->
             "email_key": TEST_EMAIL_KEY,
             "partitions": PARTITIONS,
             "fencing": "none",  # the embedded broker's transactions are unusable: decision record 1
+            "store": "memory",
             "data_dir": folder,
         }
     )

@@ -145,6 +145,9 @@ def _versions(requirements: list[str], installed: Callable[[str], str]) -> Check
 
 def _state_folder(deployment: Deployment) -> CheckResult:
     s = deployment.settings
+    if s.leaves_data_dir_unused:
+        unused = f"in memory, although {PREFIX}DATA_DIR is set: that folder is not used"
+        return CheckResult("state", unused, f"{PREFIX}STORE=rocksdb, or =memory if that is meant", severity="warning")
     if s.store == "memory" or s.data_dir is None:
         return CheckResult("state: in memory, recovered from the changelog at every start")
     if (problem := state_folder_problem(s)) is not None:

@@ -60,6 +60,11 @@ LINES: Final = (
         "fix the source, then `customer.overfull_cleared`; the event is at the position in the line",
     ),
     Fault(
+        "data_dir_unused",
+        "`DATA_DIR` is set and `STORE` is not: the state is in memory, and is read from its changelog at every start",
+        "`STORE=rocksdb`, or `STORE=memory` if that is meant",
+    ),
+    Fault(
         "email_key_changed",
         "ingest hashes addresses with another key from now on, as `EMAIL_KEY_CHANGED_TO` says",
         "send all profiles, and all opt-outs that name an address, again ([Addresses](#addresses))",
@@ -308,7 +313,7 @@ LINES: Final = (
     Fault(
         "wakeups_held",
         "ingest is down or behind, or decide may not ask how far it is: nobody is woken, so nobody is asked",
-        "start ingest, or wait; see `topics acls decide`",
+        "start ingest, or wait; see `topics acls decide`. In the first minute of a start it is INFO",
     ),
 )
 """Every event of this package at WARNING or above."""

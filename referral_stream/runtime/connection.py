@@ -20,6 +20,7 @@ from aiokafka.errors import (
     UnknownError,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 TRY_SECONDS: Final = 5.0
 _NOT_TLS: Final = frozenset(
@@ -112,7 +113,11 @@ async def _tried(broker: str, client: Mapping[str, Any]) -> str | None:
                 request_timeout_ms=int(TRY_SECONDS * 1000),
                 **wanted,
             )
-        connection.close()
+            try:
+                if not security.startswith("SASL"):  # who wants a password lets us connect, and asks for it now
+                    await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
+            finally:
+                connection.close()
     except SaslAuthenticationFailed:
         raise _Refused(
             f"{broker} refused the password of user {user!r} ({mechanism}); see {_S}USERNAME and {_S}PASSWORD"
@@ -136,7 +141,8 @@ async def _tried(broker: str, client: Mapping[str, Any]) -> str | None:
     except TimeoutError:
         return f"no answer from {broker} within {TRY_SECONDS:.0f} s; is {_S}BROKERS right, and does {_S}SECURITY fit?"
     except (ConnectionError, KafkaConnectionError):
-        return f"{broker} closed the connection; it may want another {_S}SECURITY than {security}"
+        told = f"{broker} closed the connection; it may want another {_S}SECURITY than {security}"
+        return f"{told}, or a client certificate ({_S}CERT_FILE)" if security == "SSL" else told
     except (OSError, KafkaError) as problem:
         return f"{broker}: {str(problem) or type(problem).__name__}"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from time import monotonic
 from typing import Final
 
@@ -14,14 +15,21 @@ class LogThrottle:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._told: dict[str, tuple[str, float]] = {}
+        self._told: dict[str, tuple[int, str, float]] = {}
 
     def warn(self, event: str, cause: str, **fields: object) -> None:
         """Log the event, unless that was done for the same cause less than 30 seconds ago."""
+        self._tell(logging.WARNING, event, cause, fields)
+
+    def note(self, event: str, cause: str, **fields: object) -> None:
+        """The same as INFO: for what is no complaint yet."""
+        self._tell(logging.INFO, event, cause, fields)
+
+    def _tell(self, level: int, event: str, cause: str, fields: Mapping[str, object]) -> None:
         told = self._told.get(event)
-        if told is None or told[0] != cause or monotonic() - told[1] >= REPEAT_SECONDS:
-            self._told[event] = (cause, monotonic())
-            self._logger.warning(event, extra={"cause": cause, **fields})
+        if told is None or told[:2] != (level, cause) or monotonic() - told[2] >= REPEAT_SECONDS:
+            self._told[event] = (level, cause, monotonic())
+            self._logger.log(level, event, extra={"cause": cause, **fields})
 
     def settled(self) -> None:
         """All is well again, which is logged if it was not; the next complaint is new."""

@@ -70,7 +70,7 @@ T = TypeVar("T", tuple[str, ...], dict[str, str])
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 NEAR_ENOUGH: Final = 0.6
-_OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
+_OUT_OF_BOUNDS: Final = ("int_", "float_", "bool_", "literal_error", "greater_than", "less_than")
 """The kinds of errors that are explained by what the setting may be."""
 
 
@@ -136,6 +136,20 @@ class KafkaSettings(BaseModel):
     def _has_credentials(self) -> Self:
         if self.kafka_security.startswith("SASL") and not (self.kafka_username and self.kafka_password):
             raise ValueError(f"{PREFIX}KAFKA_SECURITY={self.kafka_security} needs {PREFIX}KAFKA_USERNAME and _PASSWORD")
+        return self
+
+    @model_validator(mode="after")
+    def _uses_what_is_set(self) -> Self:
+        """Who sets a password, or a certificate, believes that the connection is protected by it."""
+        security = f"{PREFIX}KAFKA_SECURITY={self.kafka_security}"
+        if not self.kafka_security.startswith("SASL") and (self.kafka_username or self.kafka_password):
+            raise ValueError(f"{security} uses no {PREFIX}KAFKA_USERNAME and _PASSWORD: SASL_SSL or SASL_PLAINTEXT do")
+        if not self.kafka_security.endswith("SSL") and (
+            self.kafka_ca_file or self.kafka_cert_file or self.kafka_key_file
+        ):
+            raise ValueError(f"{security} uses no {PREFIX}KAFKA_CA_FILE, _CERT_FILE or _KEY_FILE: SSL or SASL_SSL do")
+        if self.kafka_key_file and not self.kafka_cert_file:
+            raise ValueError(f"{PREFIX}KAFKA_KEY_FILE needs {PREFIX}KAFKA_CERT_FILE")
         return self
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -232,6 +246,11 @@ class Settings(MemberSettings):
     """After this, the broker ends what a dead worker left open, and readers go on."""
     tracing: bool = False
     """Whether workers make OpenTelemetry spans, and carry trace contexts on as headers."""
+
+    @property
+    def leaves_data_dir_unused(self) -> bool:
+        """Whether a folder for the state is set, and nobody has said that the state shall not be there."""
+        return self.data_dir is not None and "store" not in self.model_fields_set
 
     def redis_tls(self) -> dict[str, str]:
         """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
@@ -578,6 +597,8 @@ def _fault(kind: type[BaseModel], error: Any) -> str:
         message = "set it, or its _FILE" if name.upper() in _SECRETS else "set it"
     elif error["type"].startswith(_OUT_OF_BOUNDS):
         message = f"must be {schema_words(kind.model_json_schema()['properties'][name])}"
+    elif error["type"] == "too_short":
+        message = "name at least one"
     elif name == "email_key_changed_to":
         message = "the fingerprint of the new key, 14 hexadecimal digits: ingest names it when it refuses that key"
     elif error["type"] == "string_pattern_mismatch":  # of prefixes, which become parts of topics' names

@@ -52,6 +52,7 @@ class Backlog:
         self._wanted: tuple[float, Offsets] | None = None
         self._read_at: float | None = None
         self._looked_at: float | None = None
+        self._begun_at: float | None = None
         self.held = False
 
     async def __aenter__(self) -> Self:
@@ -74,11 +75,18 @@ class Backlog:
         else:
             cause, unread = "", None
         self.held = self._read_at is None or now - self._read_at > TOLERANCE_SECONDS
-        if self.held and cause:
+        if self.held and cause and unread is not None and self._has_just_begun(now):
+            self._throttle.note("wakeups_held", cause, unread=unread)
+        elif self.held and cause:
             self._throttle.warn("wakeups_held", cause, **({} if unread is None else {"unread": unread}))
         elif not self.held:
             self._throttle.settled()
         return not self.held
+
+    def _has_just_begun(self, now: float) -> bool:
+        """At a start, ingest begins when we do, and needs some seconds: that is no trouble."""
+        self._begun_at = now if self._begun_at is None else self._begun_at
+        return self._read_at is None and now - self._begun_at <= TOLERANCE_SECONDS
 
     def _compare(self, now: float, read: Offsets, ends: Offsets) -> int:
         """How many records are unread, by offsets."""

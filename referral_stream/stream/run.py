@@ -21,6 +21,7 @@ from referral_stream.ledger.client import LedgerError
 from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
+from referral_stream.runtime.settings import PREFIX
 from referral_stream.runtime.state_folder import state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics, require_whole_sources
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
@@ -73,6 +74,8 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
     except TopicsProblem as problem:
         raise NeedsOperator(str(problem)) from None
     logger.info("starting", extra={"role": role, **deployment.described})
+    if settings.leaves_data_dir_unused and role in ("all", "decide"):
+        logger.warning("data_dir_unused", extra={"remedy": f"{PREFIX}STORE=rocksdb, or =memory if that is meant"})
     if settings.has_test_clock:
         shown = rfc3339(deployment.clock.now())
         logger.warning("clock_is_not_real_time", extra={"speed": settings.clock_speed, "shows": shown})

@@ -203,6 +203,8 @@ def test_pipeline_runs_with_tls_passwords_and_rights_on_its_own_names_only(
     protected.stop()
 
 
+_PLAIN = {"kafka_security": "PLAINTEXT", "kafka_username": "", "kafka_password": "", "kafka_ca_file": ""}
+_NO_PASSWORD = {"kafka_security": "SSL", "kafka_username": "", "kafka_password": ""}
 _WRONG_PASSWORD = ({"kafka_password": "a wrong one"}, "refused the password of user 'app' (SCRAM-SHA-512)")
 
 
@@ -215,7 +217,12 @@ _WRONG_PASSWORD = ({"kafka_password": "a wrong one"}, "refused the password of u
         (("topics", "create"), *_WRONG_PASSWORD),
         (("topics", "check"), *_WRONG_PASSWORD),
         (("topics", "check"), {"kafka_sasl_mechanism": "PLAIN"}, "does not offer PLAIN"),
-        (("topics", "check"), {"kafka_security": "PLAINTEXT"}, "closed the connection; it may want another"),
+        (("topics", "check"), _PLAIN, "closed the connection; it may want another"),
+        (
+            ("topics", "check"),
+            _NO_PASSWORD,
+            "closed the connection; it may want another REFERRAL_STREAM_KAFKA_SECURITY",
+        ),
         (("deadletters", "list"), *_WRONG_PASSWORD),
         (("deadletters", "replay"), *_WRONG_PASSWORD),
         (("audit",), *_WRONG_PASSWORD),

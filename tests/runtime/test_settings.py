@@ -71,6 +71,18 @@ def test_topics_of_its_own_give_a_deployment_groups_of_its_own(topics: str, give
         ({"ZZZQQQ": "1"}, "REFERRAL_STREAM_ZZZQQQ: no such setting; docs/operations.md lists them"),
         ({"STORE": "rocksdb"}, "STORE=rocksdb needs REFERRAL_STREAM_DATA_DIR"),
         ({"KAFKA_SECURITY": "SASL_SSL"}, "needs REFERRAL_STREAM_KAFKA_USERNAME and _PASSWORD"),
+        ({"KAFKA_USERNAME": "me"}, "KAFKA_SECURITY=PLAINTEXT uses no REFERRAL_STREAM_KAFKA_USERNAME and _PASSWORD"),
+        ({"KAFKA_PASSWORD": "secret", "KAFKA_SECURITY": "SSL"}, "KAFKA_SECURITY=SSL uses no "),
+        ({"KAFKA_CA_FILE": "/ca.pem"}, "KAFKA_SECURITY=PLAINTEXT uses no REFERRAL_STREAM_KAFKA_CA_FILE, _CERT_FILE or"),
+        ({"KAFKA_CERT_FILE": "/cert.pem"}, "KAFKA_SECURITY=PLAINTEXT uses no REFERRAL_STREAM_KAFKA_CA_FILE"),
+        (
+            {"KAFKA_KEY_FILE": "/key.pem", "KAFKA_SECURITY": "SSL"},
+            "KAFKA_KEY_FILE needs REFERRAL_STREAM_KAFKA_CERT_FILE",
+        ),
+        ({"KAFKA_BROKERS": ","}, "KAFKA_BROKERS: name at least one"),
+        ({"CLOCK_SPEED": "0"}, "CLOCK_SPEED: must be a number above 0, up to 1,000,000"),
+        ({"TRACING": "maybe"}, "TRACING: must be true or false"),
+        ({"EMAIL_KEY_CHANGED_TO": "x"}, "EMAIL_KEY_CHANGED_TO: the fingerprint of the new key, 14 hexadecimal digits"),
         ({"CLOCK_START": "2026-06-16T08:00:00Z"}, "go together"),
         ({"TOPIC_ADAPTERS": "stripe"}, "TOPIC_ADAPTERS: write topic=adapter"),
         ({"KAFKA_BROKER": "a:1"}, "KAFKA_BROKER: no such setting; did you mean REFERRAL_STREAM_KAFKA_BROKERS?"),
@@ -160,7 +172,8 @@ def test_a_password_in_a_file_is_read_again(tmp_path: Path, monkeypatch: pytest.
     file = tmp_path / "password"
     file.write_text("before")
     monkeypatch.setenv(f"{PREFIX}KAFKA_PASSWORD_FILE", str(file))
-    settings = read_settings(KEY | {f"{PREFIX}KAFKA_PASSWORD_FILE": str(file)})
+    sasl = {f"{PREFIX}KAFKA_SECURITY": "SASL_SSL", f"{PREFIX}KAFKA_USERNAME": "worker"}
+    settings = read_settings(KEY | sasl | {f"{PREFIX}KAFKA_PASSWORD_FILE": str(file)})
     file.write_text("after\n")
     assert [held.get_secret_value() for held in (settings.kafka_password, kafka_password_now(settings)) if held] == [
         "before",
@@ -252,3 +265,12 @@ def test_certificates_for_redis_are_looked_at_before_the_first_call(tmp_path: Pa
     deployment = Deployment(read_settings(KEY | given), Policy(), Clock())
     with pytest.raises(SettingsProblem, match=f"^{PREFIX}REDIS_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: "):
         deployment.check()
+
+
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [({}, False), ({"DATA_DIR": "/state"}, True), ({"DATA_DIR": "/state", "STORE": "memory"}, False)],
+)
+def test_a_folder_for_a_state_that_is_in_memory_is_noticed(given: dict[str, str], *, unused: bool) -> None:
+    environment = {f"{PREFIX}{name}": value for name, value in given.items()}
+    assert read_settings(environment, email_key_needed=False).leaves_data_dir_unused == unused

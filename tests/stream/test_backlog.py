@@ -55,7 +55,28 @@ async def test_after_a_pause_of_days_nobody_is_woken_until_the_last_record_of_it
     assert await sources.after(1)
     (held,) = [record for record in caplog.records if record.getMessage() == "wakeups_held"]
     assert vars(held)["unread"] == 901
+    assert held.levelname == "INFO"  # as at every start
     assert "recovered" in caplog.text
+
+
+async def test_a_start_that_lasts_is_a_warning(sources: Sources, caplog: pytest.LogCaptureFixture) -> None:
+    sources.ends = {USAGE: 900}
+    for _ in range(4):
+        assert not await sources.after(TOLERANCE_SECONDS / 2)
+    levels = [record.levelname for record in caplog.records if record.getMessage() == "wakeups_held"]
+    assert levels[-1] == "WARNING"
+
+
+async def test_a_hold_after_a_time_of_rest_is_a_warning_at_once(
+    sources: Sources, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert await sources.after(0)
+    sources.ends = {USAGE: 1}
+    assert await sources.after(TOLERANCE_SECONDS)
+    assert not await sources.after(LOOK_SECONDS)
+    (held,) = [record for record in caplog.records if record.getMessage() == "wakeups_held"]
+    assert held.levelname == "WARNING"
 
 
 async def test_where_everything_is_read_nothing_is_held(sources: Sources) -> None:
