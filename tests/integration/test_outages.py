@@ -170,6 +170,33 @@ async def test_a_state_folder_that_is_ahead_of_its_changelog_is_not_believed(
     assert "ends at 0, but the state folder holds it up to" in said()[-1][2]
 
 
+async def test_a_state_folder_of_before_the_topics_were_made_again_is_read_anew(
+    kafka: KafkaServer, run: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another worker has filled the new ones beyond where the folder stands: no offset tells them apart."""
+    old = {"store": "rocksdb", "datadir": tmp_path / "old"}
+    await handled_once(kafka, run, **old)
+    for name in ("in", "out", "counts-changelog"):
+        kafka.delete_topic(f"{run}-{name}")
+        kafka.create_topics({f"{run}-{name}": PARTITIONS})
+    app, counting = counting_app(run, kafka.bootstrap)
+    others = [b"other-%d" % number for number in range(4 * len(KEYS))]
+    async with running(app):
+        produce(kafka.bootstrap, f"{run}-in", [(key, b"") for key in (*KEYS, *others)])
+        await until(partial(counting.has_seen, len(KEYS) + len(others)), "the records are processed")
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    for _ in range(2):  # the second time, the folder is right
+        app, _ = counting_app(run, kafka.bootstrap, **old)
+        async with running(app):
+            await until(partial(getattr, app, "ready"), "the app is ready")
+            await until(
+                lambda: len(counts(kafka.bootstrap, run)) == 2 * len(KEYS) + len(others), "the records are processed"
+            )
+    assert counts(kafka.bootstrap, run) == [b"1"] * (len(KEYS) + len(others)) + [b"2"] * len(KEYS)
+    assert [record.getMessage() for record in caplog.records].count("stores_of_other_topics") == 1
+    assert not list((tmp_path / "old").rglob("*.other"))
+
+
 @pytest.mark.parametrize("but", [2, by_night(0)], ids=["its head removed", "emptied"])
 async def test_a_changelog_that_lacks_its_head_is_not_believed(
     kafka: KafkaServer, run: str, tmp_path: Path, said: Said, caplog: pytest.LogCaptureFixture, but: int

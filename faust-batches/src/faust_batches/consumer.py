@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, cast
@@ -403,18 +403,26 @@ class BatchConsumer(driver.Consumer):
 
     async def check_compacted(self, topics: Iterable[str]) -> None:
         """As ``require_compacted``. A broker that is away is waited for, as long as the assignment lasts."""
+        policies = await self._described(lambda: self._thread.cleanup_policies(topics))
+        require_compacted(policies or {})
+
+    async def topic_ids(self, topics: Iterable[str]) -> dict[str, str] | None:
+        """As the function of this name. A broker that is away is waited for; ``None``: the assignment is over."""
+        return await self._described(lambda: self._thread.topic_ids(topics))
+
+    async def _described(self, question: Callable[[], Awaitable[dict[str, str]]]) -> dict[str, str] | None:
+        """What a broker says of topics, nothing if it does not know the question; ``None``: the assignment is over."""
         membership = self._ports.membership
         assignment = membership.assignment
         while assignment == membership.assignment and not membership.stopping:
             try:
-                require_compacted(await self._thread.cleanup_policies(topics))
-            except IncompatibleBrokerVersion:
-                pass  # one that knows no settings: the embedded broker
+                return await question()
+            except IncompatibleBrokerVersion:  # one that knows no settings: the embedded broker
+                return {}
             except KafkaError as exc:
                 logger.warning("topics_not_described", extra={"cause": repr(exc), "again_in_seconds": _RETRY_SECONDS})
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            return
+        return None
 
     def silence_seconds(self) -> float:
         """How long ago the group last acknowledged us: the age of the last heartbeat that was confirmed."""

@@ -31,6 +31,7 @@ from faust_batches.errors import NameTaken, NeedsOperator, NeedsRestart, Refused
 from faust_batches.fetched import Fetched
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
+from faust_batches.topic_ids import topic_ids
 from faust_batches.topics import CLEANUP_POLICY, partition_counts, topic_settings
 
 logger = logging.getLogger(__name__)
@@ -299,6 +300,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _cleanup_policies(self, topics: list[str]) -> dict[str, str]:
         return await topic_settings(self._ensure_consumer()._client, topics, CLEANUP_POLICY)
+
+    async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """As the function of this name."""
+        return cast("dict[str, str]", await self.call_thread(self._topic_ids, set(topics)))
+
+    async def _topic_ids(self, topics: set[str]) -> dict[str, str]:
+        return await topic_ids(self._ensure_consumer()._client, topics)
 
     def request_rejoin(self) -> None:
         """Ask for a new assignment; safe from any thread."""

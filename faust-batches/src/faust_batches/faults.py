@@ -144,8 +144,13 @@ LINES: Final = (
     Fault("store_not_closed", "the disk of the state failed while the worker stopped", "look at the disk"),
     Fault("store_read_again", "a damaged table was set aside, and is read from its changelog", "look at the disk"),
     Fault(
+        "stores_of_other_topics",
+        "the state on disk is not of the changelogs of now (`cause`): it is read from them anew",
+        "nothing, if you made the topics again, or started a new version; else find out who did that",
+    ),
+    Fault(
         "topics_not_described",
-        "no broker answered when the settings of the changelogs were asked for; asked again",
+        "no broker answered when the settings or ids of topics were asked for; asked again",
         "nothing; if it goes on, look at the brokers",
     ),
     Fault("watch_failed", "the watch over what stands still failed; it looks again", "report it with the traceback"),

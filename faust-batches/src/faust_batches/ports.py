@@ -49,6 +49,9 @@ class Changelogs(Protocol):
     async def check_compacted(self, topics: Iterable[str], /) -> None:
         """Raises ChangelogMismatch unless these topics are compacted, and nothing else; NotAllowed."""
 
+    async def topic_ids(self, topics: Iterable[str], /) -> Mapping[str, str] | None:
+        """The ids of these topics, as far as brokers have any; ``None``: the assignment is over."""
+
     async def position(self, tp: TP, /) -> int | None:
         """The offset from which the client will fetch next."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery
 from faust.types import TP, AppT
 from mode import Service
 
@@ -21,6 +22,7 @@ from faust_batches.errors import REFILL, ChangelogMismatch, NeedsOperator, Store
 from faust_batches.fetched import Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.table import BatchTable
+from faust_batches.topic_ids import is_another
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +78,16 @@ class BatchRecovery(Recovery):
         await super()._build_offsets(consumer, tps, destination, title)
         if not tps:
             return
-        await self._ports.changelogs().check_compacted({tp.topic for tp in tps})
+        changelogs, topics = self._ports.changelogs(), {tp.topic for tp in tps}
+        await changelogs.check_compacted(topics)
+        ids = await changelogs.topic_ids(topics)
+        if ids is None:
+            raise RebalanceAgain
         begins = await consumer.earliest_offsets(*tps)
+        foreign = {tp for tp in tps if self._is_foreign(tp, ids.get(tp.topic))}
         for tp in tps:
             persisted = self.tp_to_table[tp].persisted_offset(tp)  # Faust takes the beginning where there is none
-            self._check_head(tp, begins[tp], 0 if persisted is None else persisted + 1)
+            self._check_head(tp, begins[tp], 0 if persisted is None or tp in foreign else persisted + 1)
             end, held = self.active_highwaters.get(tp, -1) + 1, destination[tp] + 1
             if held > end:
                 raise ChangelogMismatch(
@@ -88,6 +95,60 @@ class BatchRecovery(Recovery):
                     "recreated or cut short, or the folder belongs to another deployment. Take an empty folder if the "
                     "changelog is right; else new topics and a new group, refilled by replay"
                 )
+        self._check_together(foreign, ids)
+        await self._begin_again(foreign)
+        for tp in tps:
+            if tp in foreign:
+                destination[tp] = -1
+            if (log := ids.get(tp.topic)) is None:
+                continue
+            table = cast("BatchTable", self.tp_to_table[tp])
+            try:
+                table.belong_to(tp.partition, log)
+            except StoreDamaged:
+                await table.read_again(tp.partition)
+                table.belong_to(tp.partition, log)
+                destination[tp] = -1
+
+    def _is_foreign(self, tp: TP, log: str | None) -> bool:
+        """Whether the store holds entries of another changelog than ``log``, or does not say of which.
+
+        A changelog that was made again under its name grows past where the store stands: read on from there, it would
+        lack what is below, and keep what is no longer so.
+        """
+        table = cast("BatchTable", self.tp_to_table[tp])
+        return log is not None and table.persisted_offset(tp) is not None and table.log_id(tp.partition) != log
+
+    def _check_together(self, foreign: set[TP], ids: Mapping[str, str]) -> None:
+        """The tables of a partition are one state: a changelog that was made again alone lacks what the others hold."""
+        held = {tp: cast("BatchTable", table).log_id(tp.partition) for tp, table in self.tp_to_table.items()}
+        for tp in sorted(tp for tp in foreign if held[tp] is not None):
+            for other in sorted(self.active_tps):
+                table = self.tp_to_table.get(other)
+                if other.partition != tp.partition or table is None or table.persisted_offset(other) is None:
+                    continue
+                if held[other] is not None and not is_another(held[other], ids.get(other.topic)):
+                    raise ChangelogMismatch(
+                        f"{tp.topic} is another topic than the one that the state was read from, while {other.topic} "
+                        f"is still the same: entries of the state are gone. {REFILL}"
+                    )
+
+    async def _begin_again(self, foreign: set[TP]) -> None:
+        """Set aside what belongs to another changelog, with one line for all of it."""
+        if not foreign:
+            return
+        unknown = [tp for tp in foreign if cast("BatchTable", self.tp_to_table[tp]).log_id(tp.partition) is None]
+        for tp in sorted(foreign):
+            await cast("BatchTable", self.tp_to_table[tp]).begin_again(tp.partition)
+        fields = {
+            "app": self._ports.config.id,
+            "topics": ", ".join(sorted({tp.topic for tp in foreign})),
+            "partitions": len({tp.partition for tp in foreign}),
+            "cause": "they do not say of which topic they are: an earlier version wrote them"
+            if len(unknown) == len(foreign)
+            else "the topics were deleted and created again, or the folder belongs to another deployment",
+        }
+        logger.warning("stores_of_other_topics", extra=fields)
 
     def _check_head(self, tp: TP, begin: int, held: int) -> None:
         """A changelog that is only compacted begins at 0 for ever: one that begins above has lost entries.

@@ -34,6 +34,8 @@ class PartitionStore(Protocol):
     """Offset of the last changelog record that the entries include; ``None``: of nothing."""
     source: SourcePosition | None
     """How far the entries have read the source, as recorded in the changelog; ``None``: not recorded."""
+    log: str | None
+    """The id of the changelog that the entries were read from; ``None``: not recorded."""
 
     @property
     def damaged(self) -> bool:
@@ -50,13 +52,17 @@ class PartitionStore(Protocol):
         """All or nothing: apply ``changes`` (``None`` deletes), move to ``position``, and to ``source`` if given."""
         ...
 
+    def belong_to(self, log: str) -> None:
+        """Record the changelog that the entries come from, before the first of them is written."""
+        ...
+
     def close(self) -> None: ...
 
 
 class MemoryStore:
     """A dict. It keeps the very ``bytes`` object that was written, so a reader may cache by identity."""
 
-    __slots__ = ("_entries", "get", "position", "source")
+    __slots__ = ("_entries", "get", "log", "position", "source")
 
     damaged: Final = False
 
@@ -65,6 +71,7 @@ class MemoryStore:
         self.get = self._entries.get
         self.position: int | None = None
         self.source: SourcePosition | None = None
+        self.log: str | None = None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         entries = self._entries
@@ -80,12 +87,16 @@ class MemoryStore:
         self.position = position
         self.source = source or self.source
 
+    def belong_to(self, log: str) -> None:
+        self.log = log
+
     def close(self) -> None:
         self._entries.clear()
 
 
 _POSITION_KEY: Final = b"\x00position"  # no table key begins with a zero byte (checked on write)
 _SOURCE_KEY: Final = b"\x00source"
+_LOG_KEY: Final = b"\x00log"
 _LOCK_RETRY_SECONDS: Final = 0.2
 _LOCK_REPORT_SECONDS: Final = 1.0
 _DAMAGED: Final = "DAMAGED"  # a file in a database's folder: set it aside before it is opened again
@@ -105,7 +116,10 @@ class RocksStore:
     position, and never one with a hole in it; a log beside damaged files would make just that.
     """
 
-    __slots__ = ("__weakref__", "_db", "_new_batch", "_path", "_read", "_reading", "_unlogged", "position", "source")
+    __slots__ = (
+        *("__weakref__", "_db", "_new_batch", "_path", "_read", "_reading", "_unlogged"),
+        *("log", "position", "source"),
+    )
 
     def __init__(self, db: rocksdict.Rdict, path: Path) -> None:
         from rocksdict import WriteBatch, WriteOptions  # noqa: PLC0415  (optional dependency)
@@ -120,6 +134,8 @@ class RocksStore:
         self.position: int | None = None if stored is None else int(stored)
         read = self.get(_SOURCE_KEY)
         self.source: SourcePosition | None = None if read is None else SourcePosition.decode(read)
+        log = self.get(_LOG_KEY)
+        self.log: str | None = None if log is None else log.decode()
 
     @property
     def damaged(self) -> bool:
@@ -151,12 +167,23 @@ class RocksStore:
         batch.put(_POSITION_KEY, b"%d" % position)
         if source is not None:
             batch.put(_SOURCE_KEY, source.encode())
-        try:
-            self._db.write(batch, self._unlogged)
-        except Exception as exc:  # as above
-            raise self.failed("written", exc) from exc
+        self._write(batch)
         self.position = position
         self.source = source or self.source
+
+    def belong_to(self, log: str) -> None:
+        """As in ``PartitionStore``: a crash that loses this loses all that was written later, too. Raises as above."""
+        if log != self.log:
+            batch = self._new_batch(raw_mode=True)
+            batch.put(_LOG_KEY, log.encode())
+            self._write(batch)
+            self.log = log
+
+    def _write(self, batch: rocksdict.WriteBatch) -> None:
+        try:
+            self._db.write(batch, self._unlogged)
+        except Exception as exc:  # rocksdict raises plain Exception
+            raise self.failed("written", exc) from exc
 
     def close(self) -> None:
         """Never raises: what is not on the disk is in the changelog."""
@@ -353,8 +380,18 @@ class RocksFolder:
         fields = {"folder": str(path), "moved_to": aside.name, "cause": cause}
         logger.error("store_read_again", extra=fields)
 
+    def set_aside(self, partition: int) -> None:
+        """A closed database of another changelog: it makes room, and stays until all of the right one has been read."""
+        path, aside = self._path / str(partition), self._other(partition)
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        except OSError as exc:
+            raise _unusable(path, "set aside", exc) from exc
+
     def recovered(self, partition: int) -> None:
         """All that the changelog holds is in the store: remove what was set aside for it."""
+        shutil.rmtree(self._other(partition), ignore_errors=True)
         aside = self._aside(partition)
         if aside.exists():
             shutil.rmtree(aside, ignore_errors=True)
@@ -362,3 +399,6 @@ class RocksFolder:
 
     def _aside(self, partition: int) -> Path:
         return self._path / f"{partition}.damaged"
+
+    def _other(self, partition: int) -> Path:
+        return self._path / f"{partition}.other"

@@ -61,6 +61,15 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
                 damaged.close()
                 self.open[partition] = await self._open(partition)
 
+    async def begin_again(self, partition: int) -> None:
+        """A store of another changelog is set aside: an empty one takes its place. Nothing, if it is not open."""
+        async with self._opening:
+            if (other := self.open.pop(partition, None)) is not None:
+                other.close()
+                if self._folder is not None:
+                    self._folder.set_aside(partition)
+                self.open[partition] = await self._open(partition)
+
     async def _open(self, partition: int) -> PartitionStore:
         if self._folder is None:
             return MemoryStore()
@@ -102,6 +111,19 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         """Begin the recovery of a partition anew, with an empty store in the place of a damaged one."""
         self._stale.pop(partition, None)
         await self.data.reopen(partition)
+
+    async def begin_again(self, partition: int) -> None:
+        """Begin the recovery of a partition anew, with an empty store in the place of one of another changelog."""
+        self._stale.pop(partition, None)
+        await self.data.begin_again(partition)
+
+    def log_id(self, partition: int) -> str | None:
+        """The id of the changelog that the entries come from; ``None``: it was never recorded."""
+        return self.data.open[partition].log
+
+    def belong_to(self, partition: int, log: str) -> None:
+        """Record the changelog that all entries of this partition come from. Raises as ``write``."""
+        self.data.open[partition].belong_to(log)
 
     def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
         """``get`` of one partition, for as long as that is ours: a batch asks it for every record."""
