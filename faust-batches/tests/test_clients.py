@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust_batches import clients
 from faust_batches.clients import close, started
 
@@ -81,6 +83,21 @@ async def test_a_client_that_could_not_start_is_closed_and_the_reason_is_the_one
         async with started(client):
             pytest.fail("it did not start")
     assert client._client.closed
+
+
+@pytest.mark.parametrize("module", [clients, clients_of_the_product], ids=["the transport", "the product"])
+async def test_a_broker_that_names_no_brokers_is_as_one_that_is_away(module: ModuleType) -> None:
+    """Aiokafka asserts that it knows one, where a machine was frozen in the middle of its start."""
+    client = Client(well)
+
+    async def asserting() -> None:
+        raise AssertionError("Did we not perform bootstrap?")
+
+    client.start = asserting  # type: ignore[method-assign]
+    with pytest.raises(KafkaConnectionError, match="no broker is known: Did we not perform bootstrap"):
+        async with module.started(client):
+            pytest.fail("it did not start")
+    assert client.stopped
 
 
 async def test_who_is_cancelled_while_a_client_closes_is_cancelled_when_it_is_closed() -> None:

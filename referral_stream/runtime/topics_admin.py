@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import (
     COMPACTED,
     COMPACTED_SOON,
@@ -54,6 +56,9 @@ _ACLS: Final = "referral-stream topics acls operator --user NAME"
 
 REFILL: Final = "take a new REFERRAL_STREAM_TOPIC_PREFIX and REFERRAL_STREAM_GROUP_PREFIX, refilled by replay"
 """The remedy where the state may lack something."""
+_TAKEN_BACK: Final = "take the right to write here away from it, and write a record of the same key without a value"
+_POSITION: Final = re.compile(rb"[0-9]{1,19} ([0-9]{1,9})")
+"""The value of ``faust_batches.positions.KeptPosition``."""
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
 
@@ -201,7 +206,8 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
         described = {entry["topic"]: entry for entry in await admin.describe_topics([w.name for w in topics])}
         present = [w for w in topics if not described[w.name]["error_code"]]
         configs = await _configs(admin, [w.name for w in present])
-        made_with = await _written_count(deployment) or _oldest_count(present, described)
+        written, foreign = await _positions_kept(deployment)
+        made_with = written or _oldest_count(present, described)
         begins = await _begins(
             deployment,
             [
@@ -218,7 +224,7 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
             if w.name not in configs
             else _finding(
                 *(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication),
-                *(made_with, begins.get(w.name, 0)),
+                *(made_with, begins.get(w.name, 0), foreign if w.name == deployment.positions else ""),
             )
             for w in topics
         ]
@@ -287,14 +293,30 @@ def _config(w: Wanted, replication: int) -> dict[str, str]:
     return w.kept.config() | ({"min.insync.replicas": str(replication - 1)} if replication > 2 else {})  # noqa: PLR2004
 
 
-async def _written_count(deployment: Deployment) -> int | None:
-    """By how many partitions the workers have written, as their positions say; None if nobody has."""
-    found: set[int] = set()
+async def _positions_kept(deployment: Deployment) -> tuple[int | None, str]:
+    """By how many partitions the workers have written, as their positions say; None if nobody has.
+
+    And where a record stands among them that is none; empty if there is none.
+    """
+    last: dict[bytes | None, RawRecord] = {}
     with suppress(UnreadableTopic, KafkaError, TimeoutError):
         async with TopicReader(deployment.client(), deployment.positions) as reader:
             async for records in reader.present():
-                found.update(int(record.value.split()[1]) for record in records if record.value)
-    return min(found, default=None)
+                last.update((record.key, record) for record in records)
+    return counts_kept(last.values())
+
+
+def counts_kept(records: Iterable[RawRecord]) -> tuple[int | None, str]:
+    """As ``_positions_kept``, of these records: the last one of every key."""
+    found: set[int] = set()
+    foreign = ""
+    for record in records:
+        told = _POSITION.fullmatch(record.value or b"")
+        if told is not None:
+            found.add(int(told[1]))
+        elif record.value:
+            foreign = foreign or f"{record.topic}-{record.partition}@{record.offset}"
+    return min(found, default=None), foreign
 
 
 def _oldest_count(present: Iterable[Wanted], described: Mapping[str, dict[str, Any]]) -> int | None:
@@ -318,8 +340,11 @@ def _finding(
     replication: int,
     made_with: int | None,
     begins: int,
+    foreign: str,
 ) -> TopicFinding:
     problems = list(_problems(w, partitions, config, replication, made_with))
+    if foreign:
+        problems.append((f"{foreign} is not how far a group has read: something else writes here", _TAKEN_BACK))
     if begins > 0:
         problems.insert(0, (f"begins at {begins}: older entries were deleted", REFILL))
     if not problems:

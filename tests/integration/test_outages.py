@@ -342,6 +342,47 @@ async def test_without_a_state_a_new_source_is_read_from_its_beginning(kafka: Ka
         await until(lambda: len(consume(kafka.bootstrap, f"{run}-out")) == 2 * len(KEYS), "the new ones too")
 
 
+@pytest.mark.parametrize("running_meanwhile", [False, True], ids=["while stopped", "while it runs"])
+async def test_a_source_without_state_that_was_made_again_is_read_from_its_beginning_however_long_it_is(
+    kafka: KafkaServer, run: str, running_meanwhile: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refilled beyond where the old one was read, no offset tells them apart; the topic of positions does."""
+    kafka.create_topics({f"{run}-positions": 1})
+    kafka.configure(f"{run}-positions", **{"cleanup.policy": "compact"})
+
+    def echo_app() -> BatchApp:
+        app = create_app(a_config(run, kafka.bootstrap, positions=f"{run}-positions", metadata_seconds=0.5))
+        app.stateless([f"{run}-in"], echo(f"{run}-out"))
+        return app
+
+    def values() -> set[bytes | None]:
+        return {value for _, _, value in consume(kafka.bootstrap, f"{run}-out")}
+
+    def made_again() -> None:
+        kafka.delete_topic(f"{run}-in")
+        kafka.create_topics({f"{run}-in": PARTITIONS})
+        produce(kafka.bootstrap, f"{run}-in", [(key, b"again-%d-%s" % (n, key)) for n in range(3) for key in KEYS])
+
+    produce(kafka.bootstrap, f"{run}-in", [(key, b"first-%s" % key) for key in KEYS])
+    expected = {b"again-%d-%s" % (n, key) for n in range(3) for key in KEYS}
+    async with running(echo_app()):
+        await until(lambda: len(values()) == len(KEYS), "the records are passed on")
+        if running_meanwhile:
+            await asyncio.to_thread(made_again)
+            await until(lambda: expected <= values(), "the new ones too", 60)
+    if not running_meanwhile:
+        made_again()
+        async with running(echo_app()):
+            await until(lambda: expected <= values(), "the new ones too", 60)
+        assert is_logged(caplog, "source_begins_again")
+    before = len(consume(kafka.bootstrap, f"{run}-out"))
+    async with running(app := echo_app()):
+        await until(lambda: app.ready, "the app is ready")
+        produce(kafka.bootstrap, f"{run}-in", [(b"last", b"last")])
+        await until(lambda: b"last" in values(), "it goes on")
+    assert len(consume(kafka.bootstrap, f"{run}-out")) == before + 1
+
+
 @pytest.mark.usefixtures("kafka")  # so that it is skipped where there is none
 @pytest.mark.parametrize("fencing", ["transactions", "none"])
 async def test_a_right_that_was_taken_away_stops_the_worker_with_the_topics_name(fencing: str, said: Said) -> None:

@@ -252,3 +252,26 @@ def test_topics_that_a_user_may_not_see_are_not_taken_for_missing(protected: Pip
         assert "referral-stream topics acls operator --user NAME" in done.stdout
         assert "does not exist" not in done.stdout
         assert done.returncode == 1
+
+
+def test_a_foreign_record_among_the_positions_is_named_by_all_and_ends_nothing(
+    kafka: KafkaServer, tmp_path: Path
+) -> None:
+    with Pipeline(kafka, NO_REDIS, tmp_path) as pipeline:
+        pipeline.create_topics(sources={})
+        producer, topic = Producer(kafka.client_settings()), f"{pipeline.name}-positions"
+        producer.produce(topic, b"garbage", b"garbage", partition=0)
+        assert producer.flush(20) == 0
+        checked = pipeline.run_command("topics", "check")
+        assert checked.returncode == 1
+        assert f"{topic}: {topic}-0@0 is not how far a group has read" in " ".join(checked.stdout.split())
+        examined = pipeline.run_command("doctor")
+        assert "Traceback" not in checked.stderr + examined.stderr
+        assert f"{topic}-0@0 is not how far a group has read" in " ".join(examined.stdout.split())
+        pipeline.start("ingest")
+        wait_until(pipeline.positions, "ingest has noted where it is")
+        pipeline.stop()
+        assert f"position_not_ours position={topic}-0@0" in pipeline.log()
+        producer.produce(topic, None, b"garbage", partition=0)
+        assert producer.flush(20) == 0
+        assert pipeline.run_command("topics", "check").returncode == 0

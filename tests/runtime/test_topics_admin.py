@@ -1,4 +1,4 @@
-"""What ``topics check`` says of topics."""
+"""What ``topics check`` says of topics, and of records that are not ours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import DAYS_400
-from referral_stream.runtime.topics_admin import Wanted, _miscounted, _not_seen, _problems
+from referral_stream.runtime.topics_admin import Wanted, _miscounted, _not_seen, _problems, counts_kept
 
 GROWN = "has 8 partitions, but was written to by 4; more cannot be taken back"
 REFILL = "take a new REFERRAL_STREAM_TOPIC_PREFIX and REFERRAL_STREAM_GROUP_PREFIX, refilled by replay"
@@ -69,3 +70,17 @@ def test_a_topic_that_is_not_described_need_not_be_missing(
     found = _not_seen("profile", error.errno)
     assert (found.topic, found.problem) == ("profile", problem)
     assert remedy in found.remedy
+
+
+def kept(*values: bytes | None) -> list[RawRecord]:
+    return [
+        RawRecord(topic="positions", partition=0, offset=at, timestamp=0, key=b"k", value=value)
+        for at, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("foreign", [b"garbage", b"1", b"1 x", b"1 4 5", b"\xff", b" "])
+def test_a_foreign_record_among_the_positions_is_named_and_nothing_dies_of_it(foreign: bytes) -> None:
+    assert counts_kept(kept(b"7 4", foreign, foreign, b"9 8", None, b"")) == (4, "positions-0@1")
+    assert counts_kept(kept(foreign)) == (None, "positions-0@0")
+    assert counts_kept(kept(b"7 4", None)) == (4, "")

@@ -45,6 +45,7 @@ from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
+from faust_batches.topic_watch import TopicWatch
 from faust_batches.topics import (
     BatchTopic,
     asking,
@@ -122,13 +123,13 @@ class BatchApp(faust.App):
         """What ought to move on besides the sources: see ``expects``."""
         self.standing_seconds = 0.0
         """See ``AppStatus``; kept by ``Watch``."""
-        self.broker_watch = BrokerWatch(
-            config,
-            self.membership,
-            consumer=lambda: self.batch_consumer,
-            client_settings=self._client_settings,
-            has_partitions=lambda: bool(self._assignment),
-        )
+        watched: Any = {
+            "consumer": lambda: self.batch_consumer,
+            "client_settings": self._client_settings,
+            "has_partitions": lambda: bool(self._assignment),
+        }
+        self.broker_watch = BrokerWatch(config, self.membership, **watched)
+        self._topic_watch = TopicWatch(config, self.membership, fixed_topics=self._fixed_topics, **watched)
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
@@ -353,8 +354,11 @@ class BatchApp(faust.App):
             raise TopicsMismatch(other_count(ours[0].topic, last + 1, expected))
         return {tp: self._role.step.source(tp.partition) for tp in ours}
 
-    def reached(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int | None]:
-        return self._positions.reached(committed)
+    def reached(self, committed: Mapping[TP, int | None], ids: Mapping[str, str]) -> Mapping[TP, int | None]:
+        return self._positions.reached(committed, ids)
+
+    def begins_again(self, tp: TP) -> None:
+        self._positions.begins_again(tp)
 
     async def keep_positions(self, offsets: Mapping[TP, int]) -> None:
         try:
@@ -461,7 +465,7 @@ class BatchApp(faust.App):
         for periodic in self._periodics:
             self.add_future(self._lasting(self._run_periodic(periodic), "periodic"))
         self.add_future(self._lasting(self.broker_watch.run(), "watch over the brokers"))
-        self.add_future(self._lasting(self._watch_topics(), "watch over the topics"))
+        self.add_future(self._lasting(self._topic_watch.run(), "watch over the topics"))
         if self._stateful is not None:
             self.add_future(self._lasting(self._stateful.limits.watch(), "watch over the limits"))
 
@@ -472,21 +476,6 @@ class BatchApp(faust.App):
         finally:
             if not self.should_stop and self.failure is None:
                 self.fail(WorkEnded(f"{name} has ended"))
-
-    async def _watch_topics(self) -> None:
-        """End the app when a topic gets partitions that would move keys: before anything is written by that number."""
-        while not self.should_stop:
-            await self.sleep(self.config.metadata_seconds)
-            if not self._assignment:
-                continue
-            try:
-                await self.batch_consumer.check_fixed(self._fixed_topics())
-                await self.batch_consumer.commit_invisible_ends()
-            except NeedsOperator as exc:
-                self.fail(exc)
-                return
-            except Exception as exc:  # noqa: BLE001  (asked again soon; that brokers are away is said elsewhere)
-                logger.debug("topics_not_seen", extra={"cause": repr(exc)})
 
     async def _run_periodic(self, periodic: _Periodic) -> None:
         name = getattr(periodic.action, "__qualname__", repr(periodic.action))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
+
+from aiokafka.errors import KafkaConnectionError
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +18,26 @@ CLOSE_SECONDS: Final = 5.0
 _Client = TypeVar("_Client")
 
 
+@contextmanager
+def broker_known() -> Iterator[None]:
+    """Where aiokafka asserts that it knows a broker: of one that answers, but names none, it is as of one that is away.
+
+    Raises:
+        KafkaConnectionError: it knows none.
+    """
+    try:
+        yield
+    except AssertionError as exc:
+        raise KafkaConnectionError(f"no broker is known: {exc}") from exc
+
+
 @asynccontextmanager
 async def started(client: _Client) -> AsyncIterator[_Client]:
     """A consumer, producer or plain client: connected on entry, closed on exit, also where connecting failed."""
     connecting: Any = client
     try:
-        await (connecting.start() if hasattr(connecting, "start") else connecting.bootstrap())
+        with broker_known():
+            await (connecting.start() if hasattr(connecting, "start") else connecting.bootstrap())
         yield client
     finally:
         await close(client)

@@ -49,7 +49,7 @@ from faust_batches.errors import (
 from faust_batches.fetched import BatchMessage, Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.source import SourcePosition
-from faust_batches.topics import require_compacted, require_counts
+from faust_batches.topics import require_compacted
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ class BatchConsumer(driver.Consumer):
         self._undelivered: set[TP] = set()
         self._begun: dict[TP, int] = {}
         """Where this assignment began to read."""
+        self.known_ids: dict[str, str] = {}
+        """Of the topics that we read, as of the present assignment."""
         self._unproven: dict[TP, SourcePosition] = {}
         """Partitions whose next record has to be the last one that their state has seen."""
 
@@ -143,6 +145,7 @@ class BatchConsumer(driver.Consumer):
             wanted = fetched.records[0].offset  # it was recreated or cut short
             logger.error("source_begins_again", extra=_fields(tp, wanted) | {"read_up_to": fetched.start})
             self._committed_offset[tp] = None
+            self._ports.state.begins_again(tp)
         records = contiguous(fetched if not fetched.went_back else Fetched(wanted, fetched.records), wanted)
         if records is None:
             await self._seek_back(tp, wanted)
@@ -196,7 +199,11 @@ class BatchConsumer(driver.Consumer):
         assignment = membership.assignment
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         committed = await self._thread.committed(sources)
-        reached = self._ports.state.reached(committed)
+        ids = await self.topic_ids({tp.topic for tp in sources})
+        if ids is None:
+            return
+        stateless = {tp.topic for tp in sources if not self._ports.state.has_state(tp)}
+        reached = self._ports.state.reached(committed, {topic: ids[topic] for topic in stateless & ids.keys()})
         begins = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*sources)).items()}
         ends = {TP(*tp): offset for tp, offset in (await self.highwaters(*sources)).items()}
         if assignment != membership.assignment:
@@ -397,10 +404,6 @@ class BatchConsumer(driver.Consumer):
         consumer = self._thread._consumer
         return [(broker.host, broker.port) for broker in consumer._client.cluster.brokers()] if consumer else []
 
-    async def check_fixed(self, topics: Iterable[str]) -> None:
-        """Raises TopicsMismatch unless these topics have as many partitions as the config says; KafkaError."""
-        require_counts(await self._thread.partition_counts(topics), self._ports.config.partitions)
-
     async def check_compacted(self, topics: Iterable[str]) -> None:
         """As ``require_compacted``. A broker that is away is waited for, as long as the assignment lasts."""
         policies = await self._described(lambda: self._thread.cleanup_policies(topics))
@@ -408,7 +411,9 @@ class BatchConsumer(driver.Consumer):
 
     async def topic_ids(self, topics: Iterable[str]) -> dict[str, str] | None:
         """As the function of this name. A broker that is away is waited for; ``None``: the assignment is over."""
-        return await self._described(lambda: self._thread.topic_ids(topics))
+        found = await self._described(lambda: self._thread.topic_ids(topics))
+        self.known_ids |= found or {}
+        return found
 
     async def _described(self, question: Callable[[], Awaitable[dict[str, str]]]) -> dict[str, str] | None:
         """What a broker says of topics, nothing if it does not know the question; ``None``: the assignment is over."""

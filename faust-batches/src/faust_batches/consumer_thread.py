@@ -26,13 +26,13 @@ from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from faust_batches.clients import close
+from faust_batches.clients import broker_known, close
 from faust_batches.errors import NameTaken, NeedsOperator, NeedsRestart, RefusedByBroker, WorkEnded
 from faust_batches.fetched import Fetched
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
 from faust_batches.topic_ids import topic_ids
-from faust_batches.topics import CLEANUP_POLICY, partition_counts, topic_settings
+from faust_batches.topics import CLEANUP_POLICY, topic_settings
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ it, and so does the first fetch after a seek; recovery asks and seeks several ti
 _PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead is left, and there is time for another
 _PULSE_SECONDS: Final = 5.0  # at least: a broker under load may take a second or two
 _PULSE_LOOKS: Final = 10
+_COMMIT_SECONDS: Final = 5.0
+_COMMIT_AT_STOP_SECONDS: Final = 2.0  # there are several, and all that a worker may take to stop is 25 s
 _REFUSED_SECONDS: Final = 0.5
 _SESSION_LIMITS: Final = (
     "set another one (session_timeout_seconds), within the brokers' group.min.session.timeout.ms and "
@@ -146,7 +148,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def _connect(self) -> None:
         """As Faust does; a client that cannot connect is closed."""
         try:
-            await super().on_start()
+            with broker_known():
+                await super().on_start()
         except BaseException:
             consumer, self._consumer = self._consumer, None
             await close(consumer)
@@ -172,6 +175,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 self.lease = sent
             return bool(confirmed)
 
+        lookup = client.coordinator_lookup
+
+        async def coordinator_lookup(*args: Any) -> Any:
+            with broker_known():  # else the group coordination ends, and the worker with it
+                return await lookup(*args)
+
+        client.coordinator_lookup = coordinator_lookup
         coordinator._do_heartbeat = confirmed_heartbeat
         coordinator._push_error_to_user = partial(self._heed_refusal, coordinator._push_error_to_user)
         consumer = self._ensure_consumer()
@@ -270,9 +280,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return committed
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; False when that has to be repeated, or no longer matters, because of a rebalance or an outage."""
+        """Commit; False when that has to be repeated, or no longer matters, because of a rebalance or an outage.
+
+        aiokafka tries again for as long as an error is retriable, which it is for ever where a topic was deleted.
+        Whatever else this thread is asked, and the end of a rebalance or of the worker, waits behind it.
+        """
+        patience = _COMMIT_AT_STOP_SECONDS if self._ports.membership.stopping else _COMMIT_SECONDS
         try:
-            await self._ensure_consumer().commit({driver.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
+            async with asyncio.timeout(patience):
+                await self._ensure_consumer().commit({driver.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
+        except TimeoutError:
+            logger.warning("offsets_not_committed", extra={"cause": f"nothing came of it within {patience:g} s"})
+            return False
         except (CommitFailedError, IllegalStateError) as exc:
             logger.info("offsets_not_committed", extra={"cause": repr(exc)})
             return False
@@ -286,13 +305,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     def topics(self) -> set[str]:
         """Topics that exist according to the present metadata."""
         return set(self._ensure_consumer()._client.cluster.topics())
-
-    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
-        """How many partitions these topics have now, as a broker says; without those that we may not see."""
-        return cast("dict[str, int]", await self.call_thread(self._partition_counts, set(topics)))
-
-    async def _partition_counts(self, topics: set[str]) -> dict[str, int]:
-        return await partition_counts(self._ensure_consumer()._client, topics)
 
     async def cleanup_policies(self, topics: Iterable[str]) -> dict[str, str]:
         """``cleanup.policy`` of these topics. Raises NotAllowed, or KafkaError."""

@@ -76,10 +76,14 @@ LINES: Final = (
         "the broker has not taken what a batch publishes",
         "nothing: the batch is made again; if it goes on, `cause` and `topic` say what the broker lacks",
     ),
-    Fault("offsets_not_committed", "the broker failed, or a rebalance came first", "nothing: they are committed later"),
+    Fault(
+        "offsets_not_committed",
+        "the broker failed or did not answer in time, a rebalance came first, or a topic is gone",
+        "nothing: they are committed later",
+    ),
     Fault(
         "offsets_went_back",
-        "the group's offsets lapsed, were deleted or were set back; it goes on where it was",
+        "the group's offsets lapsed, were deleted or were set back; of the same topic, it goes on where it was",
         NOTHING,
     ),
     Fault("one_record_per_batch", "the topic takes smaller batches than ours", "raise its `max.message.bytes`"),
@@ -107,6 +111,11 @@ LINES: Final = (
         "periodic_failed",
         "something that is done at intervals failed; it is tried again at its next turn",
         "nothing, if a broker was away; else report it with the traceback",
+    ),
+    Fault(
+        "position_not_ours",
+        "a record on the topic of positions is none: something else writes to it. It is left out",
+        "take that right away; a record of the same `key` without a value ends the line",
     ),
     Fault(
         "positions_not_kept",

@@ -17,7 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.producer import sender
 from faust.types import TP
 
-from faust_batches.clients import close
+from faust_batches.clients import broker_known, close
 from faust_batches.config import WorkerConfig
 from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotAllowed, NotOwner, RefusedByBroker
 from faust_batches.publish import Publisher, Sent
@@ -78,7 +78,8 @@ class Fence:
         while True:
             producer = opened[tp] = self._create(tp)
             try:
-                await producer.start()
+                with broker_known():
+                    await producer.start()
             except kafka.InvalidTransactionTimeout as exc:
                 raise RefusedByBroker(
                     f"the brokers take no transaction timeout of {self._config.transaction_timeout_seconds:g} s: their "

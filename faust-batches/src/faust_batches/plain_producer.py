@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from faust.transport.drivers import aiokafka as driver
 
 from faust_batches.batch import Output
-from faust_batches.clients import close
+from faust_batches.clients import broker_known, close
 from faust_batches.errors import BatchRefused, ClockRefused
 from faust_batches.meter import Meter
 from faust_batches.ports import Ports
@@ -47,7 +47,8 @@ class BatchProducer(driver.Producer):
     async def _connected(self) -> AIOKafkaProducer:
         producer = self._new_producer()
         try:
-            await producer.start()
+            with broker_known():
+                await producer.start()
         except BaseException:
             await close(producer)
             raise

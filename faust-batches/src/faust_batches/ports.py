@@ -99,8 +99,11 @@ class State(Protocol):
         ``topics`` exist for certain; others are looked for.
         """
 
-    def reached(self, committed: Mapping[TP, int | None], /) -> Mapping[TP, int | None]:
-        """Where to read on, given what the group has committed. Raises SourceMismatch."""
+    def reached(self, committed: Mapping[TP, int | None], ids: Mapping[str, str], /) -> Mapping[TP, int | None]:
+        """Where to read on, given what the group has committed and the topics' ids. Raises SourceMismatch."""
+
+    def begins_again(self, tp: TP, /) -> None:
+        """A source without a state has turned out to be another topic while it is read."""
 
     async def keep_positions(self, offsets: Mapping[TP, int], /) -> None:
         """These offsets are committed, or where an assignment begins."""

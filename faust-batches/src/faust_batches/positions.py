@@ -3,7 +3,8 @@
 A group's committed offsets lapse when it has been away for a week, and anybody can set them back. Read again, a source
 counts twice as soon as its readers have forgotten what they saw. So what is committed is also written here, right after
 it, and whichever of the two is further counts: reading never goes back. Should both be gone, ``outcome`` tells a group
-that begins from one that has forgotten where it was.
+that begins from one that has forgotten where it was. A position counts for the topic that it was written of: one that
+was deleted and created again under its name has another id, and is read from its beginning.
 
 One partition is used, the first. Of a killed worker the last commits may be missing, some records of its last second.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -20,10 +22,11 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from faust_batches.batch import Output
+from faust_batches.batch import Output, Record
 from faust_batches.clients import started
 from faust_batches.config import WorkerConfig
 from faust_batches.errors import REFILL, ChangelogMismatch, NotAllowed, SourceMismatch, TopicsMismatch
+from faust_batches.topic_ids import is_another
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +36,17 @@ STALL_SECONDS: Final = 20.0
 _OTHERS_SECONDS: Final = 15.0
 """So long a worker that begins beside us may take from its first records in ``outcome`` to its first position."""
 _AGAIN_SECONDS: Final = 0.5
+_TOPIC_ID: Final = "topic-id"
+_KEY: Final = re.compile(r"([^ ]+) ([a-zA-Z0-9._-]+) ([0-9]{1,9})")
+_VALUE: Final = re.compile(rb"(\d{1,19}) (\d{1,9})")
+_SHOWN: Final = 100
 
 
 class KeptPosition(NamedTuple):
     """One entry: the offset that ``group`` reads next, and among how many partitions it divides keys.
 
-    Key ``GROUP TOPIC PARTITION``, value ``NEXT_OFFSET PARTITIONS``, in ASCII.
+    Key ``GROUP TOPIC PARTITION``, value ``NEXT_OFFSET PARTITIONS``, header ``topic-id`` as Kafka's tools show it, in
+    ASCII. ``topic_id`` None: an entry of an earlier version, or a broker without ids.
     """
 
     group: str
@@ -46,17 +54,22 @@ class KeptPosition(NamedTuple):
     partition: int
     next_offset: int
     partitions: int
+    topic_id: str | None = None
 
     def output(self, topic: str) -> Output:
         key = f"{self.group} {self.topic} {self.partition}".encode()
-        return Output(topic, b"%d %d" % (self.next_offset, self.partitions), key, partition=0)
+        headers = () if self.topic_id is None else ((_TOPIC_ID, self.topic_id.encode()),)
+        return Output(topic, b"%d %d" % (self.next_offset, self.partitions), key, headers, partition=0)
 
 
 async def read_positions(client: Mapping[str, Any], topic: str) -> list[KeptPosition]:
     """The last entry of every source partition. ``client``: aiokafka's connection settings.
 
+    A record that no worker of any group can have written is left out, with an error in the log.
+
     Raises:
-        ChangelogMismatch: the topic lacks its beginning. KafkaError. TimeoutError: nothing comes any more.
+        ChangelogMismatch: the topic lacks its beginning, or an entry cannot be read. KafkaError.
+        TimeoutError: nothing comes any more.
     """
     consumer = AIOKafkaConsumer(**client, enable_auto_commit=False, auto_offset_reset="earliest")
     async with started(consumer), asyncio.timeout(STALL_SECONDS) as patience:
@@ -68,18 +81,35 @@ async def read_positions(client: Mapping[str, Any], topic: str) -> list[KeptPosi
                 f"{topic}-0 begins at {begin}: entries were deleted. Let its cleanup.policy be compact, nothing else; "
                 "while the groups still have their committed offsets, the topic may be deleted and created again"
             )
-        found: dict[bytes, KeptPosition] = {}
+        last: dict[bytes | None, Record] = {}
         while await consumer.position(tp) < end:
             for records in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).values():
-                found |= {record.key: _decode(record.key, record.value) for record in records if record.value}
+                last |= {record.key: record for record in records}
                 patience.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
-        return list(found.values())
+        return entries_of(last.values())
 
 
-def _decode(key: bytes, value: bytes) -> KeptPosition:
-    group, topic, partition = key.decode().split(" ")
-    next_offset, partitions = map(int, value.split())
-    return KeptPosition(group, topic, int(partition), next_offset, partitions)
+def entries_of(records: Iterable[Record]) -> list[KeptPosition]:
+    """The entries that these records hold, as ``read_positions``; one without a value has been taken back."""
+    return [entry for record in records if record.value and (entry := _entry(record, record.value)) is not None]
+
+
+def _entry(record: Record, value: bytes) -> KeptPosition | None:
+    """None, and an error in the log: the record is nobody's. Raises ChangelogMismatch."""
+    at = f"{record.topic}-{record.partition}@{record.offset}"
+    key = _KEY.fullmatch((record.key or b"").decode("utf-8", "replace"))
+    if key is None or "\N{REPLACEMENT CHARACTER}" in key[1]:
+        logger.error("position_not_ours", extra={"position": at, "key": repr(record.key)[:_SHOWN]})
+        return None
+    told = _VALUE.fullmatch(value)
+    if told is None:
+        raise ChangelogMismatch(
+            f"{at} says how far a group has read, but cannot be read: something else writes to this topic. Take that "
+            f"right away, and write a record of the key {key[0]!r} without a value: then what the group has "
+            "committed counts alone; where that is gone, set it (kafka-consumer-groups --reset-offsets)"
+        )
+    ids = [content.decode("ascii", "replace") for name, content in record.headers if name == _TOPIC_ID and content]
+    return KeptPosition(key[1], key[2], int(key[3]), int(told[1]), int(told[2]), ids[-1] if ids else None)
 
 
 class Positions:
@@ -88,7 +118,9 @@ class Positions:
     def __init__(self, config: WorkerConfig, send: Callable[[Sequence[Output]], Awaitable[None]]) -> None:
         self._config = config
         self._send = send
-        self._known: dict[TP, int] = {}
+        self._known: dict[TP, KeptPosition] = {}
+        self._ids: dict[TP, str] = {}
+        """Of the topics that this assignment reads; without those that began again under it."""
         self._found: frozenset[TP] = frozenset()
         self._lost = False
 
@@ -122,25 +154,34 @@ class Positions:
                     f"{entry.group} has written by {entry.partitions} partitions, which are {config.partitions} now: a "
                     f"key may have moved to a partition that knows nothing of it. {REFILL}"
                 )
-        self._known = {TP(e.topic, e.partition): e.next_offset for e in entries if e.group == config.id}
+        self._known = {TP(e.topic, e.partition): e for e in entries if e.group == config.id}
         self._found = frozenset(self._known)
 
-    def reached(self, committed: Mapping[TP, int | None]) -> dict[TP, int | None]:
-        """Where to read on: what is committed, unless we have been further.
+    def reached(self, committed: Mapping[TP, int | None], ids: Mapping[str, str]) -> dict[TP, int | None]:
+        """Where to read on: what is committed, unless we have been further. None: at the beginning.
+
+        ``ids``: of topics, as they are now. Of another one than we have read, nothing was read, whatever is committed:
+        the last commits of a worker may have come after the new topic, and offsets do not say of which one they are.
 
         Raises:
             SourceMismatch: nothing says where, although we have been here before.
         """
+        self._ids = {tp: ids[tp.topic] for tp in committed if tp.topic in ids}
         found: dict[TP, int | None] = {}
         for tp, offset in committed.items():
-            known = self._known.get(tp)
+            entry = self._known.get(tp)
             found[tp] = offset
-            if known is None or (offset is not None and offset >= known):
+            if entry is None:
                 continue
-            found[tp] = known
-            if known > 0 and tp in self._found:  # not what we have written ourselves, which may be uncommitted yet
-                fields = {"topic": tp.topic, "partition": tp.partition, "committed": offset, "offset": known}
-                logger.warning("offsets_went_back", extra=fields)
+            fields: dict[str, Any] = {"topic": tp.topic, "partition": tp.partition}
+            known = entry.next_offset
+            if is_another(entry.topic_id, ids.get(tp.topic)):
+                found[tp] = None
+                logger.error("source_begins_again", extra=fields | {"read_up_to": known})
+            elif offset is None or offset < known:
+                found[tp] = known
+                if known > 0 and tp in self._found:  # not what we have written ourselves, which may be uncommitted yet
+                    logger.warning("offsets_went_back", extra=fields | {"committed": offset, "offset": known})
         if self._lost and found and all(offset is None for offset in found.values()):
             config = self._config
             raise SourceMismatch(
@@ -150,14 +191,21 @@ class Positions:
             )
         return found
 
+    def begins_again(self, tp: TP) -> None:
+        """The topic has turned out to be another one while it is read: from now on, nobody knows its id."""
+        self._ids.pop(tp, None)
+
     async def keep(self, offsets: Mapping[TP, int]) -> None:
         """Write down what is committed. Raises KafkaError."""
         config = self._config
         if config.positions is None or not offsets:
             return
-        entries = (KeptPosition(config.id, *tp, offset, config.partitions) for tp, offset in offsets.items())
-        await self._send([entry.output(config.positions) for entry in entries])
-        self._known |= offsets
+        entries = {
+            tp: KeptPosition(config.id, *tp, offset, config.partitions, self._ids.get(tp))
+            for tp, offset in offsets.items()
+        }
+        await self._send([entry.output(config.positions) for entry in entries.values()])
+        self._known |= entries
         self._found -= offsets.keys()
 
 

@@ -27,7 +27,7 @@ from faust.topics import Topic
 from faust.types import EventT
 from faust.types.tuples import Message
 
-from faust_batches.clients import close
+from faust_batches.clients import broker_known, close
 from faust_batches.errors import REFILL, ChangelogMismatch, GroupTaken, NotAllowed, TopicsMismatch
 
 _PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
@@ -57,7 +57,8 @@ async def asking(settings: Mapping[str, Any]) -> AsyncIterator[AIOKafkaClient]:
     """
     client = AIOKafkaClient(**settings)
     try:
-        await client.bootstrap()
+        with broker_known():
+            await client.bootstrap()
         yield client
     except KafkaConnectionError as exc:
         raise ConnectionError(f"no Kafka broker at {settings['bootstrap_servers']} that accepts us: {exc}") from exc
@@ -124,7 +125,8 @@ async def check_group(client: AIOKafkaClient, group: str, sources: Collection[st
 
 async def _is_ours(client: AIOKafkaClient, group: str, sources: Collection[str]) -> bool:
     """False: it cannot be known yet, because nobody has committed, and who rebalances does not say what it reads."""
-    coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    with broker_known():
+        coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
     fetched = await client.send(coordinator, OffsetFetchRequest(group, None))
     committed = {
         topic for topic, partitions in fetched.topics or () if any(offset >= 0 for _, offset, *_ in partitions)
