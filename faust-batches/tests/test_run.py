@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 from batch_builders import SOURCE, an_app
 from faust_batches import BatchApp, BatchResult, Read, Record, run_worker
-from faust_batches.errors import BrokersMoved, WorkEnded
+from faust_batches.errors import BrokersMoved, TopicsMismatch, WorkEnded
+from faust_batches.run import _watchdog
 
 
 def nothing(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
@@ -34,6 +35,20 @@ def test_a_worker_leaves_no_watchdog_behind() -> None:
     app.stateless([SOURCE], nothing)
     run_worker(app)
     assert all(thread.finished.is_set() for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(None, 70), (TopicsMismatch("in does not exist"), 1), (BrokersMoved("moved"), 75)]
+)
+def test_a_worker_that_does_not_stop_in_time_ends_with_the_code_of_what_has_failed(
+    failure: Exception | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, ended = an_app(), list[int]()
+    monkeypatch.setattr("faust_batches.run.os._exit", ended.append)
+    if failure is not None:
+        app.fail(failure)
+    _watchdog([app]).function()
+    assert ended == [code]
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def _watchdog(apps: Sequence[BatchApp]) -> threading.Timer:
 
     def end() -> None:
         logger.error("worker_stuck", extra={"seconds": timeout_seconds})
-        os._exit(EXIT_RESTART if _exit_code(apps) == EXIT_RESTART else EXIT_STUCK)
+        os._exit(_exit_code(apps) or EXIT_STUCK)  # of what has failed, that is what matters
 
     timer = threading.Timer(timeout_seconds, end)
     timer.daemon = True
@@ -182,8 +182,8 @@ def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any
     NeedsRestart.
 
     On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
-    longer than ``stop_timeout_seconds`` ends the process with 70. SIGUSR1 dumps the stacks of all threads and
-    tasks to stderr. Install uvloop before, if wanted.
+    longer than ``stop_timeout_seconds`` ends the process with 70, or with the code of the failure that made it stop.
+    SIGUSR1 dumps the stacks of all threads and tasks to stderr. Install uvloop before, if wanted.
     """
     try:
         raise_file_limit(apps)
