@@ -269,9 +269,9 @@ def test_a_foreign_record_among_the_positions_is_named_by_all_and_ends_nothing(
         assert "Traceback" not in checked.stderr + examined.stderr
         assert f"{topic}-0@0 is not how far a group has read" in " ".join(examined.stdout.split())
         pipeline.start("ingest")
-        wait_until(pipeline.positions, "ingest has noted where it is")
+        wait_until(lambda: f"position_not_ours position={topic}-0@0" in pipeline.log(), "ingest has named it")
+        wait_until(lambda: len(pipeline.positions()) > 1, "ingest has noted where it is")
         pipeline.stop()
-        assert f"position_not_ours position={topic}-0@0" in pipeline.log()
         producer.produce(topic, None, b"garbage", partition=0)
         assert producer.flush(20) == 0
         assert pipeline.run_command("topics", "check").returncode == 0
