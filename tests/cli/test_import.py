@@ -64,7 +64,10 @@ def test_the_same_file_is_the_same_log_whenever_it_is_imported() -> None:
         ("customer_id\n17.0\n", "the id looks as if a program had made a number of it"),
         ("customer_id,plan\na,pro,more\n", "line 2: has 3 cells, the header 2"),
         ('customer_id,plan\na,"pro\n', "line 2: no CSV"),
-        ("name,plan\nAna,pro\n", "no column says who the customer is"),
+        ("name,plan\nAna,pro\n", "no column says who the customer is: name the one with their id as customer"),
+        ("Nr.,Kunde,A\n1,2,a@b.example\n", "--column Nr.=customer or --column A=email"),
+        ("customer_id\na@b.example\n", "line 2 an address stands in the place of an id"),
+        (FINE + "".join(f"a,a{n}@b.example,,,,\n" for n in range(4)), "line 5 stands there with more than 3 addresses"),
         ("id,user_id\n1,2\n", "both read as customer"),
         ("customer_id\n", "there are no rows"),
     ],
@@ -75,6 +78,38 @@ def test_what_a_person_has_to_say_first_stops_it_before_anything_is_written(cont
     assert problem in " ".join(done.stderr.split())
     assert "nothing was written" in done.stderr
     assert not Path("log.jsonl").exists()
+
+
+def sparse(column: str, cells: str) -> str:
+    """A table of three times as many customers as those of whom the column says something."""
+    filled = cells.split("|")
+    lines = [f"c{n},{cell}" for n, cell in enumerate([*filled, *([""] * (2 * len(filled) + 1))])]
+    return "\n".join((f"customer_id,{column}", *lines, ""))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    ["x", "yes|YES|x", "ja", "oui|Non", "1", "true", "✗", "2026-03-04", "03/04/2026 10:00|4 Mar 2026", "1709546400000"],
+)
+def test_a_column_that_only_some_customers_tick_may_be_an_opt_out_whatever_it_is_called(cells: str) -> None:
+    content = sparse("Zq7", cells)
+    done = run(content, *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 2
+    assert "column 'Zq7' is not used, and in the few rows that fill it" in " ".join(done.stderr.split())
+    assert "NOT USED: is it an opt-out?" in done.stdout
+    assert not Path("log.jsonl").exists()
+    assert run(content, *AS_OF, "--output", "log.jsonl", "--column", "Zq7=ignore").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("Zq7", "Berlin|Rome"), ("Zq7", "yes|no|at times"), ("MRR", "12|13.5"), ("Phone", "030 123456|4915112345678"),
+        ("Last login", "2026-03-04"), ("Birthday", "03/04/1980"), ("Company", "X Ltd"), ("Notes", "paid on 3 May 2026"),
+    ],
+)  # fmt: skip
+def test_other_columns_that_are_mostly_empty_stop_nothing(column: str, cells: str) -> None:
+    assert run(sparse(column, cells), *AS_OF, "--output", "log.jsonl").exit_code == 0
 
 
 def test_what_was_said_lets_it_go_on() -> None:
@@ -157,6 +192,43 @@ def test_wrong_usage_writes_nothing(arguments: tuple[str, ...], problem: str) ->
     assert done.exit_code == 2
     assert problem in " ".join(done.stderr.split())
     assert [each.name for each in Path().iterdir()] == ["customers.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("Mail\na@b.example\n", "Mail=customer:address"),
+        (FINE + "".join(f"a,a{n}@b.example,,,,\n" for n in range(4)), "customer_id=customer:shared"),
+        (FINE + "".join(f"a,a{n % 3}@b.example,,,,\n" for n in range(9)), "onboarded=onboarded_at"),
+    ],
+)
+def test_ids_of_an_unusual_kind_are_taken_where_somebody_says_so(content: str, named: str) -> None:
+    done = run(content, *AS_OF, "--output", "log.jsonl", "--column", named)
+    assert done.exit_code == 0, done.output
+
+
+def test_addresses_that_are_named_as_ids_stop_it_and_are_shown_as_what_they_are() -> None:
+    content = "Email,Plan\na@b.example,pro\nb@b.example,pro\n"
+    done = run(content, *AS_OF, "--output", "log.jsonl", "--column", "Email=customer")
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert "--column Email=email hashes it" in said
+    assert "--column Email=customer:address" in said
+    assert "an address 2" in done.stdout
+    assert not Path("log.jsonl").exists()
+
+
+HOLDS = "complaint open_ticket_ids churned asked_at opted_out referral_consent"
+
+
+@pytest.mark.parametrize("field", HOLDS.split())
+    "field", ["complaint", "open_ticket_ids", "churned", "asked_at", "opted_out", "referral_consent"]
+)
+def test_what_holds_back_nobody_who_is_named_is_told_loudly(field: str) -> None:
+    said = "no" if field == "referral_consent" else "yes"
+    done = run(f"customer_id,{field}\nb,\n#N/A,{said}\n", *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 1
+    assert "1 row holds somebody back who has no id and no address: line 3" in " ".join(done.stderr.split())
 
 
 def test_names_that_are_ids_are_no_columns() -> None:

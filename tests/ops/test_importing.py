@@ -17,8 +17,9 @@ from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import DAY, parse_instant, rfc3339
 from referral_stream.ops.importing.columns import ColumnsProblem, Plan, named_column, parse_columns
-from referral_stream.ops.importing.fields import FIELDS, guessed, looks_protective
+from referral_stream.ops.importing.fields import FIELDS, guessed
 from referral_stream.ops.importing.history import RowFacts, cloud_events, told
+from referral_stream.ops.importing.looks import looks_protective, suggested
 from referral_stream.ops.importing.process import HEADERS
 from referral_stream.ops.importing.table import reading
 from referral_stream.ops.importing.values import Ambiguous, ReadInstant, moment, time_zone, truth
@@ -225,6 +226,14 @@ def test_well_known_columns_are_recognised(column: str, field: str | None) -> No
         "Dado de baja",
         "Consent",
         "consent_email",
+        *(
+            "Mail-Sperre,Mailsperre,Sperrvermerk,Robinson,Robinsonliste,Kein Kontakt,Keine E-Mails,keine Werbung,"
+            "Werbeverbot,Kontaktverbot,Nicht anschreiben,Bitte nicht anrufen,E-Mail erlaubt,Darf kontaktiert werden,"
+            "Verstorben,Inkasso,Mahnung,Reklamation,Beschwerde,Kündigungsdatum,Kuendigungsdatum,KÜNDIGUNG,Storniert,"
+            "Ausgetreten,Inaktiv,Opposition,Ne pas appeler,Réclamation,Reclamation,Résilié,Overleden,Klacht,Opgezegd,"
+            "Niet mailen,Fallecido,Queja,Reclamo,No llamar,Disdetto,Reachable,Suspended,Terminated,Left company,"
+            "No survey,NoSurvey,nosurvey,keinkontakt,May be contacted,Sans démarchage,Opt-In Status,Double Opt In"
+        ).split(","),
     ],
 )
 def test_a_column_that_may_hold_somebody_back_is_no_column_to_leave_out(column: str) -> None:
@@ -243,7 +252,12 @@ def test_a_column_that_may_hold_somebody_back_is_no_column_to_leave_out(column: 
     [
         ("Consent", "subscribed"), ("Marketing permission", "subscribed"), ("Consent withdrawn", "opted_out"),
         ("No marketing", "opted_out"), ("newsletter_unsub", "opted_out"), ("marketing objection", "opted_out"),
-        ("GDPR", "opted_out"),
+        ("GDPR", "opted_out"), ("Opt-In Status", "subscribed"), ("Double Opt In", "subscribed"),
+        ("Opt in date", "subscribed"), ("DoubleOptIn", "subscribed"), ("SMS Opt-In", "subscribed"),
+        ("No opt in", "opted_out"), ("Opt-in revoked", "opted_out"), ("Opted out of opt-in mails", "opted_out"),
+        ("E-Mail erlaubt", "subscribed"), ("E-Mail nicht erlaubt", "opted_out"), ("Kein Kontakt", "opted_out"),
+        ("Einwilligung Empfehlung", "consent"), ("Consent to recommendation mail", "consent"),
+        ("Keine Einwilligung Empfehlung", "opted_out"), ("Kündigungsdatum", "ended_at"), ("Mahnung", "trouble"),
     ],
 )  # fmt: skip
 def test_whoever_follows_the_example_holds_back_those_who_refused(column: str, example: str) -> None:
@@ -254,9 +268,20 @@ def test_whoever_follows_the_example_holds_back_those_who_refused(column: str, e
     assert f"={example}, or leave it out" in problem
 
 
-@pytest.mark.parametrize("column", ["Plan", "Name", "Owner", "MRR", "Notes", "City", "Optimised", "Phone"])
+HARMLESS = (
+    "Plan,Name,Owner,MRR,Notes,City,Optimised,Phone,Company,Created,Last login,Country,Newsletter topic,Job title,"
+    "Website,Email domain,Contact owner,Last contacted,Number of employees,No. of employees,No. of calls,Phone No,"
+    "Mobile,Lifecycle stage,Lead source,Industry,Nächster Termin,Kundennummer,Kundenstatus,Ansprechpartner,"
+    "Vertragsbeginn,Straße,Objective,Resilience score,Anonymous ID,Composition,Subscription plan,Nonprofit,"
+    "Non-profit reference,Seats left,Canal,Position,Tasks,Referrer,Referral source,Abteilung,Umsatz,Mailing address,"
+    "Order no,Anrede"
+)
+
+
+@pytest.mark.parametrize("column", HARMLESS.split(","))
 def test_other_columns_are_left_out_in_peace(column: str) -> None:
     assert not looks_protective(column)
+    assert suggested(column) is None
 
 
 def test_two_columns_for_one_thing_have_to_be_told_apart() -> None:
@@ -274,7 +299,7 @@ def test_a_column_that_is_not_there_is_said_with_the_nearest() -> None:
     plan.column("Customer")
     assert list(plan.problems()) == [
         "no column 'Custmer' in the file; did you mean 'Customer'?",
-        "no column says who the customer is; for example: --column 'Customer ID'=customer",
+        "no column says who the customer is: for example --column Customer=customer",
     ]
 
 
@@ -457,11 +482,21 @@ def test_values_may_have_a_meaning_of_their_own() -> None:
     assert said == [[], [SUPPRESSED], [SUPPRESSED]]
 
 
+NO_IDS = (
+    "#N/A|#NV|#REF!|#BEZUG!|#VALUE!|#WERT!|#NAME?|#DIV/0!|#NULL!|#NUM!|#ZAHL!|#GETTING_DATA|#SPILL!|#ÜBERLAUF!|#CALC!|"
+    "#NOMBRE?|#VALOR!|#####|?|unbekannt|Unbekannt|inconnu|desconocido|(leer)|(blank)|n.v.|n. v.|k.a.|k. A.|<empty>|--"
+).split("|")
+
+
 @pytest.mark.parametrize(
     ("cells", "who"),
     [
         ({"customer_id": " 17 "}, ("17", None)),
         ({"customer_id": "undefined"}, (None, None)),
+        *(({"customer_id": cell}, (None, None)) for cell in NO_IDS),
+        ({"customer_id": "#1234"}, ("#1234", None)),
+        ({"customer_id": "#REF2"}, ("#REF2", None)),
+        ({"customer_id": "NV-1"}, ("NV-1", None)),
         ({"customer_id": "", "email": "a@b.example"}, (None, f"email:{email_hmac('a@b.example', KEY)}")),
         ({"customer_id": "", "email": "noreply@b.example"}, (None, None)),
         ({"customer_id": "a@b.example"}, ("a@b.example", None)),

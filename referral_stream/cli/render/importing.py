@@ -52,7 +52,7 @@ def _column(tally: ColumnTally, *, values: bool) -> tuple[str, ...]:
         case "ignored":
             became = "ignored, as you say"
         case "not used":
-            became = "NOT USED: is it an opt-out?" if column.is_unexplained else "not used"
+            became = "NOT USED: is it an opt-out?" if tally.unexplained else "not used"
         case _:
             became = (
                 "" if column.field is None else f"{column.field.name}{' (guessed)' if column.why == 'guessed' else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from shlex import quote
@@ -12,12 +12,17 @@ from typing import Any, Final, Literal, TypeAlias
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.core import zones
 from referral_stream.core.suggestions import did_you_mean, nearest
-from referral_stream.ops.importing.fields import FIELDS, IGNORE, Field, guessed, looks_protective, looks_welcome
-from referral_stream.ops.importing.values import FORMATS
+from referral_stream.ops.importing.fields import FIELDS, IGNORE, Field, guessed
+from referral_stream.ops.importing.looks import looks_protective, parts_of, suggested
+from referral_stream.ops.importing.values import FORMATS, ID_FORMS
 
 Why: TypeAlias = Literal["named", "guessed", "ignored", "not used"]
 
 _KEYS: Final = ("field", "format", "zone", "values", "milestone")
+_ID_WORDS: Final = frozenset(
+    "id ids nr no number nummer kundennummer kundennr kunde customer client cliente klant key uuid guid ref code konto "
+    "numero kundenid clientid customerid userid uid".split()
+)
 _MAY = "what it may hold is a reason not to ask"
 
 
@@ -65,8 +70,8 @@ class Plan:
         """Those met so far, in their order."""
         return list(self._met.values())
 
-    def problems(self) -> Iterator[str]:
-        """Why nothing may be imported as the columns stand."""
+    def problems(self, addresses: Collection[str] = ()) -> Iterator[str]:
+        """Why nothing may be imported as the columns stand; in ``addresses`` stand addresses, whatever it is called."""
         for name in self._named:
             if name not in self._met:
                 near = nearest(name, list(self._met))
@@ -81,20 +86,36 @@ class Plan:
                 yield f"{those} are both read as {name}; name one: --column {quote(columns[0])}={name}"
         for column in self._met.values():
             if column.is_unexplained:
-                named = f"--column {quote(column.name)}"
-                example = "subscribed" if looks_welcome(column.name) else "opted_out"
-                yield (
-                    f"column {column.name!r} is not used, and {_MAY}: say what it is (--fields lists what it may be), "
-                    f"for example {named}={example}, or leave it out: {named}={IGNORE}"
-                )
+                yield unexplained(column.name, _MAY)
         if not {"customer", "email"} & by_field.keys():
-            yield "no column says who the customer is; for example: --column 'Customer ID'=customer"
+            yield "no column says who the customer is: " + self._who(addresses)
+
+    def _who(self, addresses: Collection[str]) -> str:
+        """Columns of the file that may say it."""
+        free = [column.name for column in self._met.values() if column.field is None and column.why != "ignored"]
+        ids = [name for name in free if not _ID_WORDS.isdisjoint(parts_of(name)) and name not in addresses]
+        mails = [name for name in free if name in addresses]
+        found = [f"--column {quote(name)}={field}" for name, field in zip(
+            [*ids[:1], *mails[:1]], [*["customer"] * len(ids[:1]), "email"], strict=False
+        )]  # fmt: skip
+        if found:
+            return f"for example {' or '.join(found)}"
+        return "name the one with their id as customer, or the one with their address as email"
 
     def _guess(self, name: str) -> Column:
         found = guessed(name)
         if found is None or found.name in self._taken:
             return Column(name, None, "not used")
         return Column(name, found, "guessed")
+
+
+def unexplained(name: str, why: str) -> str:
+    """What a person has to say of a column that is not used."""
+    named = f"--column {quote(name)}"
+    return (
+        f"column {name!r} is not used, and {why}: say what it is (--fields lists what it may be), "
+        f"for example {named}={suggested(name) or 'opted_out'}, or leave it out: {named}={IGNORE}"
+    )
 
 
 def named_column(text: str) -> Column:
@@ -133,7 +154,10 @@ def _column(name: str, said: Any, faults: list[str]) -> Column:
         faults.append(f'{name}: field: required, as text, for example "customer", or "{IGNORE}"')
     elif field_name != IGNORE and field_name not in FIELDS:
         faults.append(f"{name}: no field {field_name!r}; {did_you_mean(field_name, [*FIELDS, IGNORE])}")
-    if form is not None and not _is_format(form):
+    if form is not None and field_name == "customer":
+        if form not in ID_FORMS:
+            faults.append(f"{name}: format: of a customer's id one of {', '.join(ID_FORMS)}")
+    elif form is not None and not _is_format(form):
         faults.append(f"{name}: format: one of {', '.join(FORMATS)}, or codes such as %d.%m.%Y")
     if zone is not None and not (isinstance(zone, str) and zones.is_zone(zone)):
         faults.append(f"{name}: zone: a time zone such as Europe/Berlin")

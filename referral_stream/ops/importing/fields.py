@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from referral_stream.contracts.opt_outs import says_opt_out
+from referral_stream.ops.importing.looks import parts_of
 
 Reads: TypeAlias = Literal["id", "ids", "email", "zone", "segment", "text", "flag", "date", "since", "score", "answer"]
 """How its cells are read. ``since`` is a date, or a yes without one; ``ids`` are several, with commas between."""
@@ -138,56 +138,10 @@ _GUESSES: Final = {
     for name in (*field.names, *(() if field.becomes == "customer.consent_changed" else (field.name,)))
 }
 """A column that is only called consent may hold consent to something else."""
-_WORDS: Final = frozenset(
-    "optin optouts opted consent consented gdpr permission permissions blocked blocklist blocklisted blacklist "
-    "blacklisted denied erased erasure deleted deletion forgotten anonymized anonymised churn churned cancel cancelled "
-    "canceled cancellation dispute disputed disputes chargeback chargebacks refund refunded refunds overdue delinquent "
-    "dunning complaints complained newsletter subscribed unsubscribes marketing contactable mailable emailable dnd "
-    "donotcontact donotemail deceased legal ticket tickets escalated escalation detractor abgemeldet abbestellt "
-    "werbesperre widerspruch gesperrt gekündigt désabonné désinscrit unsub unsubs noemail nomail nocontact suppress "
-    "erase stop stopped objected objection withdrawn withdrew revoked dsgvo rgpd lgpd gelöscht löschung kontaktsperre "
-    "werbewiderspruch widersprochen abmeldung abbestellung kontaktieren désabonnement désinscription contacter "
-    "einwilligung werbeeinwilligung zustimmung "
-    "contactar contatar baja descadastrado desuscrito cancelado uitgeschreven afgemeld disiscritto".split()
-)
-"""Of a column's name: what it may hold is a reason not to ask."""
-_PHRASES: Final = (
-    {"opt", "in"}, {"do", "not"}, {"past", "due"},
-    *({"no", what} for what in ("contact", "email", "emails", "mail", "mails", "mailings")),
-)  # fmt: skip
-_PART = re.compile(r"[^\W_]+")
-_CASED = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[^\W_]+").findall
 
 
 def guessed(column: str) -> Field | None:
     """The field of a column with a well-known name."""
-    words = [word.lower() for word in _PART.findall(unicodedata.normalize("NFKC", column))]
-    return _GUESSES.get("_".join(words)) or _GUESSES.get("_".join(_parts(column)))
-
-
-def looks_protective(column: str) -> bool:
-    """Whether a column that no field is known for may say that somebody must not be asked."""
-    parts = {*_parts(column), *(word.lower() for word in _PART.findall(column))}
-    return says_opt_out(column) or not _WORDS.isdisjoint(parts) or any(phrase <= parts for phrase in _PHRASES)
-
-
-def looks_welcome(column: str) -> bool:
-    """Whether a yes in such a column would be leave to write to somebody, so that a no is the reason."""
-    parts = _parts(column)
-    return not says_opt_out(column) and not _LEAVE.isdisjoint(parts) and _REFUSED.isdisjoint(parts)
-
-
-_LEAVE: Final = frozenset(
-    "optin opted consent consented permission permissions newsletter subscribed marketing contactable mailable "
-    "emailable einwilligung werbeeinwilligung zustimmung".split()
-)
-_REFUSED: Final = frozenset(
-    "no non not kein keine nicht without withdrawn withdrew withdraw revoked blocked denied objected objection out "
-    "stop stopped suppress unsub unsubs widerrufen".split()
-)
-"""Beside such a word a yes is none."""
-
-
-def _parts(column: str) -> list[str]:
-    words = _PART.findall(unicodedata.normalize("NFKC", column))
-    return [part.lower() for word in words for part in _CASED.split(word)]
+    words = [word.lower() for word in _WORD(unicodedata.normalize("NFKC", column))]
+    return _GUESSES.get("_".join(words)) or _GUESSES.get("_".join(parts_of(column)))

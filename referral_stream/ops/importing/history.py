@@ -25,7 +25,16 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import rfc3339
 from referral_stream.ops.importing.columns import Column, Plan
 from referral_stream.ops.importing.table import Cells
-from referral_stream.ops.importing.values import Ambiguous, ReadInstant, is_blank, moment, time_zone, truth
+from referral_stream.ops.importing.values import (
+    Ambiguous,
+    ReadInstant,
+    is_address,
+    is_blank,
+    moment,
+    no_id,
+    time_zone,
+    truth,
+)
 
 SOURCE: Final = "referral-stream/import"
 """Of every imported event, whatever the file is called: what is imported twice is the same event."""
@@ -60,8 +69,10 @@ class DatedFact(NamedTuple):
     data: dict[str, Any]
 
 
-Stops: TypeAlias = Literal["date", "words", "id"]
-"""A date that could be read in two ways; an opt-out in a column that nobody named; an id that a program rewrote."""
+Stops: TypeAlias = Literal["date", "words", "id", "address"]
+"""A date that could be read in two ways; an opt-out in a column that nobody named; an id that a program rewrote, or
+that is an address, which would leave this machine in clear.
+"""
 
 
 class CellFault(NamedTuple):
@@ -80,11 +91,13 @@ class CellFault(NamedTuple):
 class RowFacts:
     """What a row says. ``subject`` is the customer's id, else ``link`` the address (``email:HMAC``), else nobody's.
 
-    ``meant``: what each column became, by its name: for counts, without values of a person's own.
+    ``address``: the HMAC of the one that stands in the row, whoever is named. ``meant``: what each column became, by
+    its name: for counts, without values of a person's own.
     """
 
     subject: str | None = None
     link: str | None = None
+    address: str | None = None
     facts: list[DatedFact] = field(default_factory=list)
     faults: list[CellFault] = field(default_factory=list)
     meant: dict[str, str] = field(default_factory=dict)
@@ -92,10 +105,18 @@ class RowFacts:
     @property
     def protects(self) -> bool:
         """Whether the row says that somebody must not be asked."""
-        return any(fault.held for fault in self.faults) or any(said.type in _STOPS for said in self.facts)
+        return any(fault.held for fault in self.faults) or any(_stops(said) for said in self.facts)
 
 
-_STOPS: Final = frozenset({"customer.suppressed", "customer.erasure_requested"})
+_STOPS: Final = frozenset({
+    "customer.suppressed", "customer.erasure_requested", "ticket.opened", "complaint.made", "subscription.ended",
+    "advocacy.asked",
+})  # fmt: skip
+
+
+def _stops(said: DatedFact) -> bool:
+    refused = said.data.get("granted") is False or said.data.get("requires_approval") is True
+    return said.type in _STOPS or refused or said.data.get("answer", "yes") != "yes"
 
 
 def told(cells: Cells, plan: Plan, as_of: ReadInstant, email_key: bytes) -> RowFacts:
@@ -159,14 +180,20 @@ class _Row:
             if not hmacs:
                 self._fault(column.name, "no e-mail address")
         for column, cell in self._all("customer"):
-            self.told.subject = named(cell)
-            self._mean(column, "an id" if self.told.subject is not None else "no id")
+            self.told.subject = _named(cell)
             if self.told.subject is None:
+                self._mean(column, "no id")
                 self._fault(column.name, "no usable id")
+                continue
+            self._mean(column, "an address" if is_address(cell) else "an id")
+            if is_address(cell) and column.format != "address":
+                self._fault(column.name, "an address in the place of an id", stops="address")
             elif column.why == "guessed" and _REWRITTEN(self.told.subject):
                 self._fault(column.name, "an id that a program may have made a number of", stops="id")
-            elif not hmacs and "@" in cell:  # producers whose ids are addresses
+            if not hmacs and "@" in cell:  # producers whose ids are addresses
                 hmacs = address_hmacs(cell, self._key)
+        if hmacs:
+            self.told.address = hmacs["email_hmac"]
         if self.told.subject is None and hmacs:
             self.told.link = f"email:{hmacs['email_hmac']}"
         return hmacs
@@ -176,7 +203,7 @@ class _Row:
     def _profile(self, hmacs: dict[str, str]) -> None:
         said: dict[str, Any] = dict(hmacs) if self.told.subject is not None else {}
         for column, cell in self._all("account"):
-            said["account_id"] = self._clear(column, named(cell), "an id", "no usable id")
+            said["account_id"] = self._clear(column, _named(cell), "an id", "no usable id")
         for column, cell in self._all("segment"):
             word = " ".join(re.split(r"[\s_-]+", cell.strip().lower()))
             known = _SEGMENTS.get(word)
@@ -266,11 +293,11 @@ class _Row:
             self._mean(column, "no")
             return
         ids = [part for part in re.split(r"[,;|\s]+", cell.strip()) if part]
-        if truth(cell) or any(named(each) is None for each in ids):  # open, and nobody could tell when it is solved
+        if truth(cell) or any(_named(each) is None for each in ids):  # open, and nobody could tell when it is solved
             self._mean(column, "open, without an id")
             self._say("complaint.made", self.as_of.last, {})
         for each in ids:
-            if not truth(each) and (name := named(each)) is not None:
+            if not truth(each) and (name := _named(each)) is not None:
                 self._mean(column, "open")
                 self._say("ticket.opened", self.as_of.last, {"ticket_id": name})
 
@@ -364,6 +391,11 @@ class _Row:
         for number, fault in enumerate(self.told.faults[before:], before):
             self.told.faults[number] = fault._replace(reason=f"{fault.reason}: held back", held=True)
         return self.as_of
+
+
+def _named(cell: str) -> str | None:
+    """The id of a cell, unless it says that there is none."""
+    return None if no_id(cell) else named(cell)
 
 
 def _says_stop(cell: str) -> bool:

@@ -15,11 +15,12 @@ from typing import IO, Any, Final, NamedTuple
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import HISTORICAL_HEADER, RawRecord
-from referral_stream.ops.importing.columns import Column, Plan
+from referral_stream.ops.importing.columns import Column, Plan, unexplained
 from referral_stream.ops.importing.fields import IGNORE
 from referral_stream.ops.importing.history import RowFacts, Stops, cloud_events, told
+from referral_stream.ops.importing.looks import is_everyday
 from referral_stream.ops.importing.table import TableRow, reading
-from referral_stream.ops.importing.values import ReadInstant
+from referral_stream.ops.importing.values import ReadInstant, is_address, is_blank, is_tick
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
 from referral_stream.replay.whole_files import whole_file
@@ -33,6 +34,9 @@ HEADERS: Final = ((HISTORICAL_HEADER, b"true"),)
 
 MOST_COLUMNS: Final = 2_000
 """Of JSON objects: names that are ids are no columns."""
+_SPARSE: Final = "in the few rows that fill it stands a yes, a no or a date, as in an opt-out"
+_MOST_ADDRESSES: Final = 3
+"""Of one person, beside one id."""
 _SHOWN_VALUES: Final = 3
 _MOST_MEANINGS: Final = 12
 _ROWS: Final = 500
@@ -65,12 +69,25 @@ class ImportRequest(NamedTuple):
 
 @dataclass(slots=True)
 class ColumnTally:
-    """What became of a column's cells; ``values`` are the first few of them."""
+    """What became of a column's cells; ``values`` are the first few of them.
+
+    In a column that is not used, of ``said`` cells that are not blank ``ticks`` are a yes, a no or a date, and
+    ``addresses`` look like one.
+    """
 
     column: Column
     filled: int = 0
+    said: int = 0
+    addresses: int = 0
+    ticks: int = 0
+    unexplained: bool = False
     meant: Counter[str] = field(default_factory=Counter)
     values: list[str] = field(default_factory=list)
+
+    def is_sparse(self, rows: int) -> bool:
+        """Whether it is unused, most rows say nothing in it, and nearly all that do tick a box, or give a day."""
+        quiet = self.column.why != "not used" or self.column.is_unexplained or is_everyday(self.column.name)
+        return not quiet and 0 < self.said * 2 < rows and self.ticks * 10 >= self.said * 9
 
 
 @dataclass(slots=True)
@@ -110,6 +127,9 @@ class _Check:
         self._found = ImportCheck()
         self._first: dict[tuple[str, Stops], int] = {}
         self._customers: set[int] = set()
+        self._addresses: dict[int, int] = {}
+        self._others: dict[int, set[int]] = {}
+        self._shared = 0
         self._writer: Any = None
 
     def run(self, progress: Progress) -> ImportCheck:
@@ -125,7 +145,13 @@ class _Check:
         if self._writer is None:
             _forget(self._refused)
         found.columns = {c.name: found.columns.get(c.name, ColumnTally(c)) for c in self._plan.columns}
-        found.problems += self._plan.problems()
+        found.problems += self._plan.problems(
+            [name for name, tally in found.columns.items() if tally.addresses * 2 > tally.said]
+        )
+        for name, tally in found.columns.items():
+            if tally.is_sparse(found.rows - found.unread):
+                found.problems.append(unexplained(name, _SPARSE))
+            tally.unexplained = tally.column.is_unexplained or tally.is_sparse(found.rows - found.unread)
         found.problems += self._unclear()
         if not found.rows:
             found.problems.append("there are no rows below the header")
@@ -158,9 +184,22 @@ class _Check:
                 found.lost += [row.line] if len(found.lost) < _MOST_MEANINGS else []
         else:
             self._customers.add(hash(said.subject or said.link))
+            self._shares(row, said)
             found.customers = len(self._customers)
             found.by_address += said.subject is None
             found.events.update(fact.type for fact in said.facts)
+
+    def _shares(self, row: TableRow, said: RowFacts) -> None:
+        """Whether an id stands beside more addresses than one person has: it may be none, such as a word for it."""
+        if said.subject is None or said.address is None or self._shared:
+            return
+        who, address = hash(said.subject), hash(said.address)
+        first = self._addresses.setdefault(who, address)
+        if address != first:
+            others = self._others.setdefault(who, set())
+            others.add(address)
+            if len(others) >= _MOST_ADDRESSES:
+                self._shared = row.line
 
     def _count(self, row: TableRow, said: RowFacts) -> None:
         for name, cell in row.cells.items():
@@ -173,10 +212,15 @@ class _Check:
                 tally.filled += 1
                 if self._values and len(tally.values) < _SHOWN_VALUES and cell not in tally.values:
                     tally.values.append(cell)
+                if tally.column.why == "not used" and not is_blank(cell):
+                    tally.said += 1
+                    tally.ticks += is_tick(cell)
+                    tally.addresses += is_address(cell)
             if (what := said.meant.get(name)) is not None:
                 tally.meant[what] += 1
 
     def _unclear(self) -> Iterator[str]:
+        yield from self._shared_id()
         for (name, why), line in self._first.items():
             field_name = column.field.name if (column := self._plan.column(name)).field is not None else ""
             named = f"--column {quote(name)}={field_name}"
@@ -191,11 +235,27 @@ class _Check:
                         f"column {name!r}: in line {line} the day or the month may stand first; say which: "
                         f"{named}:day-first, or {field_name}:month-first"
                     )
+                case "address":
+                    yield (
+                        f"column {name!r}: in line {line} an address stands in the place of an id, and would leave "
+                        f"this machine in clear, as no other does: --column {quote(name)}=email hashes it; or, if your "
+                        f"producers' ids are addresses: {named}:address"
+                    )
                 case "id":
                     yield (
                         f"column {name!r}: in line {line} the id looks as if a program had made a number of it: export "
                         f"it as text; or, if your producers write it so: {named}"
                     )
+
+    def _shared_id(self) -> Iterator[str]:
+        ids = [column for column in self._plan.columns if column.field is not None and column.field.name == "customer"]
+        for column in ids if self._shared else ():
+            if column.format != "shared":
+                yield (
+                    f"column {column.name!r}: the id in line {self._shared} stands there with more than "
+                    f"{_MOST_ADDRESSES} addresses: it is nobody's, or the column is not the customer's; if one id does "
+                    f"stand for several people: --column {quote(column.name)}=customer:shared"
+                )
 
     def _refuse(self, files: ExitStack, line: int, column: str, reason: str) -> None:
         if self._writer is None:

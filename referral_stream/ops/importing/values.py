@@ -32,6 +32,7 @@ FORMATS: Final = ("day-first", "month-first", "iso", "epoch", "epoch-ms", "excel
 
 _YES: Final = frozenset("yes y true t 1 on ja oui si sí sim wahr vrai subscribed ✓ ✔ ☑".split())
 _NO: Final = frozenset("no n false f 0 off nein non não falsch faux ☐".split())
+_TICKS: Final = frozenset("x ✗ ✘ ✖ j nee waar onwaar vero verdadero verdadeiro falso tak nie".split())
 _NOTHING: Final = frozenset({"", "null", "none", "nil", "nan", "n/a", "na", "-", "–", "\\n", "undefined"})
 
 _LONGEST = 64
@@ -42,8 +43,44 @@ _PARTS = re.compile(
 ).fullmatch
 _ISO_DAY = re.compile(r"(\d{4})([-/.]?)(\d{2})\2(\d{2})").fullmatch
 _DIGITS = re.compile(r"(\d{9,19})(?:\.\d+)?").fullmatch
+_DATE_LIKE = re.compile(
+    r"(?:20\d\d([-/.]?)[01]\d\1[0-3]\d|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d{2})"
+    r"|\d{1,2}\.? [a-z]{3,9}\.?,? 20\d\d|[a-z]{3,9}\.? \d{1,2},? 20\d\d|1[0-7]\d{11})(?:[t ,].*)?"
+).fullmatch
+"""Of a lower-case cell; thirteen digits are milliseconds, where ten may be somebody's telephone."""
 _NAMED_MONTHS: Final = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d-%b-%Y")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?").fullmatch
+
+
+ID_FORMS: Final = ("address", "shared")
+"""Of customers' ids, in the place of a format: addresses, which leave in clear; or one id for several people."""
+
+_NO_IDS: Final = frozenset(
+    "? ?? ??? - -- . unbekannt unbek inconnu inconnue desconocido desconocida desconhecido sconosciuto onbekend leer "
+    "blank empty vide vacio vacío vuoto vazio leeg n.v. k.a. n.a. n.d. s.o. tbd tba keine kein ohne aucun "
+    "ninguno nessuno nenhum geen missing fehlt error fehler".split()
+)
+_ADDRESS = re.compile(r"\s*[^\s@,;]+@[^\s@,;]+\.[^\s@,;]+\s*").fullmatch
+_ERROR = re.compile(r"#[\w/ ]{1,20}[!?]?|#+").fullmatch
+
+
+def no_id(cell: str) -> bool:
+    """Whether a cell stands where there is no id: an error of a spreadsheet, such as #N/A or #BEZUG!, or a word for it.
+
+    In brackets, or with spaces in it, it is the same word.
+    """
+    word = cell.strip().lower() if len(cell) < _LONGEST else ""
+    return word.strip("()[]<>{}").replace(" ", "") in _NO_IDS or _is_error(word)
+
+
+def _is_error(word: str) -> bool:
+    """Not every id with a # is one: #1234 is a number."""
+    return _ERROR(word) is not None and not any(each.isdigit() for each in word.removesuffix("/0!"))
+
+
+def is_address(cell: str) -> bool:
+    """Whether a cell is an e-mail address, by its look."""
+    return "@" in cell and _ADDRESS(cell) is not None
 
 
 def is_blank(cell: str) -> bool:
@@ -55,6 +92,12 @@ def truth(cell: str) -> bool | None:
     """Yes or no; None for what is neither clearly: an x may tick a box, or cross it out."""
     word = cell.strip().lower() if len(cell) < _LONGEST else ""
     return True if word in _YES or word == "1.0" else False if word in _NO or word == "0.0" else None
+
+
+def is_tick(cell: str) -> bool:
+    """Whether a cell is a yes, a no, a box that is ticked, or looks like a date: what an opt-out may consist of."""
+    word = cell.strip().lower() if len(cell) < _LONGEST else ""
+    return word in _TICKS or truth(cell) is not None or _DATE_LIKE(word) is not None
 
 
 @lru_cache(maxsize=65_536)
