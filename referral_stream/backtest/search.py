@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from referral_stream.contracts.toml_file import TomlProblem, parse_toml
+from referral_stream.contracts.toml_file import TomlProblem, parse_toml, read_toml
 from referral_stream.core.policy import Policy
 from referral_stream.core.suggestions import did_you_mean
 from referral_stream.policy_file.reading import expected
@@ -181,4 +181,4 @@ def _is_count(value: Any) -> bool:
 
 def parse_search_file(file: Path, base: Policy) -> Search:
     """The same from a file. Raises SearchProblem and OSError."""
-    return parse_search(file.read_bytes(), base, str(file))
+    return parse_search(read_toml(file), base, str(file))

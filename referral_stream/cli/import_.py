@@ -161,10 +161,11 @@ def _check_encoding(encoding: str | None) -> None:
 
 
 def _columns(named: tuple[str, ...], file: Path | None) -> list[Column]:
+    from referral_stream.contracts.toml_file import read_toml
     from referral_stream.ops.importing.columns import ColumnsProblem, named_column, parse_columns
 
     try:
-        found = [] if file is None else parse_columns(file.read_bytes(), str(file))
+        found = [] if file is None else parse_columns(read_toml(file), str(file))
     except ColumnsProblem as problem:
         raise Unusable(str(problem)) from None
     try:

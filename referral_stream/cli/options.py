@@ -140,13 +140,14 @@ def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> in
 
 
 def policy_in(file: Path | None) -> Policy:
+    from referral_stream.contracts.toml_file import read_toml
     from referral_stream.core.policy import Policy
     from referral_stream.policy_file.reading import PolicyProblem, parse_policy
 
     if file is None:
         return Policy()
     try:
-        return parse_policy(file.read_bytes(), str(file))
+        return parse_policy(read_toml(file), str(file))
     except PolicyProblem as problem:
         raise Unusable(str(problem)) from None
     except OSError as error:
@@ -156,9 +157,10 @@ def policy_in(file: Path | None) -> Policy:
 def mappings_in(file: Path | None) -> Mappings:
     from referral_stream.contracts.mapping.language import NONE
     from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
+    from referral_stream.contracts.toml_file import read_toml
 
     try:
-        return NONE if file is None else parse_mappings(file.read_bytes(), str(file))
+        return NONE if file is None else parse_mappings(read_toml(file), str(file))
     except MappingProblem as problem:
         raise Unusable(str(problem)) from None
     except OSError as error:

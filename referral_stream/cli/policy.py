@@ -29,10 +29,11 @@ def policy_check(file: Path, *, show: bool) -> None:
     from rich.console import Console
 
     from referral_stream.cli.render.policy import show_policy
+    from referral_stream.contracts.toml_file import read_toml
     from referral_stream.policy_file.reading import PolicyProblem, parse_policy
 
     try:
-        policy = parse_policy(file.read_bytes(), str(file))
+        policy = parse_policy(read_toml(file), str(file))
     except PolicyProblem as problem:
         click.echo(str(problem), err=True)
         raise SystemExit(2) from None

@@ -18,6 +18,7 @@ from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.inbound.attributes import RESPONSES
 from referral_stream.contracts.mapping.language import MappedSource
 from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
+from referral_stream.contracts.toml_file import read_toml
 from referral_stream.core.suggestions import did_you_mean, nearest
 from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed, scheme_of
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem, is_guessable
@@ -181,7 +182,7 @@ def _sources(settings: ReceiverSettings) -> Mapping[str, MappedSource]:
     if not named or settings.mappings_file is None:
         return {}
     try:
-        return parse_mappings(settings.mappings_file.read_bytes(), str(settings.mappings_file)).sources
+        return parse_mappings(read_toml(settings.mappings_file), str(settings.mappings_file)).sources
     except MappingProblem as problem:
         raise SettingsProblem(str(problem)) from None
     except OSError as error:

@@ -9,6 +9,7 @@ from referral_stream import __version__
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
+from referral_stream.contracts.toml_file import read_toml
 from referral_stream.contracts.topics import TOPICS, Topics, changelogs, positions
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import RedisLedger
@@ -56,7 +57,7 @@ class Deployment:
             adapters=s.topic_adapters,
             prefix=s.topic_prefix,
             backfill_topics=frozenset(s.backfill_topics),
-            mappings=parse_mappings(s.mappings_file.read_bytes(), str(s.mappings_file))
+            mappings=parse_mappings(read_toml(s.mappings_file), str(s.mappings_file))
             if s.mappings_file
             else language.NONE,
             identity=self.policy.identity,

@@ -222,8 +222,6 @@ HOLDS = "complaint open_ticket_ids churned asked_at opted_out referral_consent"
 
 
 @pytest.mark.parametrize("field", HOLDS.split())
-    "field", ["complaint", "open_ticket_ids", "churned", "asked_at", "opted_out", "referral_consent"]
-)
 def test_what_holds_back_nobody_who_is_named_is_told_loudly(field: str) -> None:
     said = "no" if field == "referral_consent" else "yes"
     done = run(f"customer_id,{field}\nb,\n#N/A,{said}\n", *AS_OF, "--output", "log.jsonl")
