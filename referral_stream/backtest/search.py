@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,6 +23,8 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.suggestions import did_you_mean
 from referral_stream.policy_file.reading import expected
 
+_MOST_NUMBERS: Final = 1_000_000
+"""To choose from, for one of the policy's numbers."""
 MOST_POINTS: Final = 1_000
 NEIGHBOURS: Final = 3
 
@@ -79,12 +82,14 @@ def parse_search(content: bytes, base: Policy, file: str = "search.toml") -> Sea
     faults: list[str] = []
     values = base.model_dump()
     known = dict(_numbers(values))
-    axes = {}
+    axes: dict[str, Sequence[int | float]] = {}
     for name, choices in numbers.items():
         if name not in known:
             faults.append(f"{name}: no number of the policy; {did_you_mean(name, known)}")
         elif (found := _choices(choices)) is None:
             faults.append(f"{name}: must be a list of numbers, or {{ from, to, step }}")
+        elif _length(found) > _MOST_NUMBERS:
+            faults.append(f"{name}: more than {_MOST_NUMBERS:,} numbers; a larger step makes them fewer")
         else:
             axes[name] = found
     draws, seed = options.pop("draws", None), options.pop("seed", 1)
@@ -94,6 +99,8 @@ def parse_search(content: bytes, base: Policy, file: str = "search.toml") -> Sea
     if faults:
         raise SearchProblem(file, faults)
     whole = prod(map(len, axes.values()))
+    if whole > sys.maxsize:
+        raise SearchProblem(file, ["more policies than can be counted: name fewer numbers"])
     if min(whole, draws or whole) > MOST_POINTS:
         many = f"{min(whole, draws or whole):,} policies, more than {MOST_POINTS:,}"
         raise SearchProblem(file, [f"{many}: name fewer numbers, or fewer draws in [search]"])
@@ -143,18 +150,23 @@ def _numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, i
             yield f"{prefix}{name}", value
 
 
-def _choices(given: Any) -> list[int | float] | None:
+def _choices(given: Any) -> Sequence[int | float] | None:
     if isinstance(given, list) and given and all(type(each) in (int, float) for each in given):
         return sorted(set(given))
     if isinstance(given, dict) and given.keys() == {"from", "to", "step"}:
         first, last, step = (given[name] for name in ("from", "to", "step"))
         if all(type(each) is int for each in (first, last, step)) and step > 0 and first <= last:
-            return list(range(first, last + 1, step))
+            return range(first, last + 1, step)
     return None
 
 
+def _length(choices: Sequence[int | float]) -> int:
+    """How many; ``len`` counts no range of any length."""
+    return (choices[-1] - choices[0]) // choices.step + 1 if isinstance(choices, range) else len(choices)
+
+
 def _combinations(
-    axes: Mapping[str, list[int | float]], whole: int, draws: int | None, seed: int
+    axes: Mapping[str, Sequence[int | float]], whole: int, draws: int | None, seed: int
 ) -> list[tuple[int | float, ...]]:
     """All, or so many of them at random: each once, and the same for the same seed."""
     if draws is None or draws >= whole:

@@ -135,6 +135,12 @@ def _told(found: list[Exported]) -> list[str]:
         if each.earliest is not None and each.latest is not None:
             many += f", {rfc3339(each.earliest)} to {rfc3339(each.latest)}"
         lines.append(f"{each.topic}: {many if each.records else 'nothing in this time'}")
+        if each.timeless:
+            partition, offset = each.timeless[0]
+            lines.append(
+                f"note: {len(each.timeless):,} with a time that can be none, the first at offset {offset} of partition "
+                f"{partition}: written without it, so that a replay takes {'it' if len(each.timeless) == 1 else 'them'}"
+            )
         if each.late_starts:
             begun = ", ".join(f"{partition} at {offset}" for partition, offset in sorted(each.late_starts.items()))
             remedy = "an exact replay needs --state, a replay of the facts alone --facts"

@@ -126,15 +126,21 @@ def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> in
     """The instant an option gives, epoch ms. A date alone is its first millisecond in UTC, or its last."""
     from datetime import date
 
-    from referral_stream.core.instants import DAY, parse_instant
+    from referral_stream.core.instants import DAY, LAST_ARRIVAL, parse_instant, rfc3339
 
     if text is None:
         return None
+    found: int | None = None
     with suppress(ValueError, OverflowError):
         if len(text) == len("2026-06-30"):
             start, _ = parse_instant(f"{date.fromisoformat(text)}T00:00:00Z")
-            return start + DAY - 1 if end_of_day else start
-        return parse_instant(text)[0]
+            found = start + DAY - 1 if end_of_day else start
+        else:
+            found = parse_instant(text)[0]
+    if found is not None and found > LAST_ARRIVAL:
+        raise click.BadParameter(f"{text!r} lies after {rfc3339(LAST_ARRIVAL)[:10]}, the last day", param_hint=option)
+    if found is not None:
+        return found
     problem = f"{text!r} is not a date or time; write 2026-06-30 (in UTC) or 2026-06-30T18:00:00+02:00"
     raise click.BadParameter(problem, param_hint=option)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.core.instants import LATEST
+from referral_stream.core.instants import LAST_ARRIVAL
 
 _FIELDS: Final = frozenset({"topic", "partition", "offset", "tstype", "ts", "broker", "headers", "key", "payload"})
 _MARK: Final = "tstype"
@@ -58,8 +58,8 @@ def _number(entry: dict[str, Any], name: str) -> int:
 
 
 def _time(value: Any) -> int:
-    if type(value) is not int or value > LATEST:
-        raise ValueError("ts: required, as epoch milliseconds")
+    if type(value) is not int or value > LAST_ARRIVAL:
+        raise ValueError("ts: required, as epoch milliseconds of our time")
     return value
 
 

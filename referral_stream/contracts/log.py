@@ -19,7 +19,7 @@ from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.json_reading import DEEPEST, NotJson, parse_json, read_json
 from referral_stream.contracts.kcat import INSTEAD, is_kcat, kcat_record, may_be_kcat
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
+from referral_stream.core.instants import EARLIEST, LAST_ARRIVAL, LATEST, parse_instant, rfc3339
 
 _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition", "offset"})
 
@@ -91,15 +91,20 @@ def _count(entry: dict[str, Any], name: str, default: int) -> int:
 
 def _timestamp(value: Any) -> int:
     if type(value) is int:
-        if value > LATEST:
-            raise ValueError("timestamp: epoch milliseconds out of range")
-        return value
+        return _in_range(value)
     if isinstance(value, str):
         try:
-            return parse_instant(value)[0]
+            instant = parse_instant(value)[0]
         except (ValueError, OverflowError):
             raise ValueError("timestamp: not RFC 3339") from None
+        return _in_range(instant)
     raise ValueError("timestamp: required, as RFC 3339 or epoch milliseconds")
+
+
+def _in_range(timestamp: int) -> int:
+    if timestamp > LAST_ARRIVAL:
+        raise ValueError(f"timestamp: out of range: after {rfc3339(LAST_ARRIVAL)[:10]}")
+    return timestamp
 
 
 def _value_bytes(value: Any) -> bytes | None:

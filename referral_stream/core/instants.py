@@ -21,6 +21,10 @@ EARLIEST = 0
 LATEST = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can write
 
 
+LAST_ARRIVAL = LATEST - 36_600 * DAY
+"""The last instant at which something may arrive: windows of years begin with it, and have to end before LATEST."""
+
+
 def parse_instant(text: str) -> tuple[int, bool]:
     """RFC 3339 (or ISO 8601) text → (instant, naive); naive text is read as UTC. Anything below a millisecond is cut.
 

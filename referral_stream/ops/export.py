@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeEr
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import TOPICS
-from referral_stream.core.instants import rfc3339
+from referral_stream.core.instants import LAST_ARRIVAL, rfc3339
 from referral_stream.core.suggestions import nearest
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.connection import why_no_connection
@@ -51,9 +51,9 @@ class Interval:
     offset: int | None = None
 
     def holds(self, timestamp: int) -> bool:
-        """Whether a record of this time is meant; one whose time is unknown (negative) is not left out."""
+        """Whether a record of this time is meant; one whose time is unknown (negative), or no time, is not left out."""
         after = self.first is None or timestamp >= self.first
-        return timestamp < 0 or (after and (self.last is None or timestamp <= self.last))
+        return not 0 <= timestamp <= LAST_ARRIVAL or (after and (self.last is None or timestamp <= self.last))
 
     def __str__(self) -> str:
         start = f"offset {self.offset}" if self.offset is not None else _moment(self.first, "the beginning")
@@ -65,7 +65,7 @@ class Exported:
     """What was written of one topic: how many records, of what times (epoch ms).
 
     ``exact``: whether it is ``customer-events``; ``late_starts`` are then the partitions whose first record here is not
-    their first of all, with its offset.
+    their first of all, with its offset. ``timeless``: partition and offset of records whose time nobody could use.
     """
 
     topic: str
@@ -74,6 +74,7 @@ class Exported:
     earliest: int | None = None
     latest: int | None = None
     late_starts: dict[int, int] = field(default_factory=dict)
+    timeless: list[tuple[int, int]] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
 
     def add(self, record: RawRecord) -> None:
@@ -82,7 +83,9 @@ class Exported:
             self._seen.add(record.partition)
             if record.offset > 0 and self.exact:
                 self.late_starts[record.partition] = record.offset
-        if record.timestamp >= 0:
+        if record.timestamp > LAST_ARRIVAL:
+            self.timeless.append((record.partition, record.offset))
+        elif record.timestamp >= 0:
             at = record.timestamp
             self.earliest = at if self.earliest is None else min(self.earliest, at)
             self.latest = at if self.latest is None else max(self.latest, at)
@@ -114,7 +117,7 @@ async def export(
             log = _Excerpt(consumer, ours, interval)
             await log.begin(topics)
             async for record in log.by_time(progress):
-                write(render_line(record) + b"\n")
+                write(render_line(_in_time(record)) + b"\n")
                 found[record.topic].add(record)
     except KafkaConnectionError as error:
         raise ExportProblem(await why_no_connection(client, error)) from error
@@ -192,7 +195,7 @@ class _Excerpt:
                         waiting[tp].append(record)
                 progress(total - sum(left.values()), total)
                 for tp in [tp for tp in empty if waiting[tp]]:
-                    heapq.heappush(first, (waiting[tp][0].timestamp, tp))
+                    heapq.heappush(first, (_in_time(waiting[tp][0]).timestamp, tp))
                     empty.remove(tp)
             empty.clear()
             if not first:
@@ -201,7 +204,7 @@ class _Excerpt:
             _, tp = heapq.heappop(first)
             yield waiting[tp].popleft()
             if waiting[tp]:
-                heapq.heappush(first, (waiting[tp][0].timestamp, tp))
+                heapq.heappush(first, (_in_time(waiting[tp][0]).timestamp, tp))
             else:
                 empty.add(tp)
 
@@ -212,7 +215,7 @@ class _Excerpt:
         if record.topic != self._customer_events:
             return self._interval.holds(record.timestamp)
         # An exact replay bears no gap: from the first record of the interval on all count, up to the first after it.
-        if last is not None and record.timestamp > last:
+        if last is not None and last < record.timestamp <= LAST_ARRIVAL:
             self._ends[tp] = record.offset
             return False
         return True
@@ -225,6 +228,11 @@ class _Excerpt:
                 if records := [RawRecord.of(record) for each in found.values() for record in each]:
                     return records
         return []
+
+
+def _in_time(record: RawRecord) -> RawRecord:
+    """A record whose time is none has an unknown one in the log: what it says is kept, and a replay takes it."""
+    return record if record.timestamp <= LAST_ARRIVAL else RawRecord.of(record, -1)
 
 
 def _moment(instant: int | None, otherwise: str) -> str:

@@ -50,6 +50,20 @@ def test_what_contradicts_itself_is_left_out_and_named() -> None:
         ('[numbers]\n"caps.customer_days" = [1]\n[search]\ndraw = 3', "search.draw: unknown key"),
         ('[numbers]\n"caps.customer_days" = [1]\n[search]\ndraws = 0', "draws must be a whole number from 1"),
         ('[numbers]\n"caps.customer_days" = { from = 1, to = 3000, step = 1 }', f"more than {MOST_POINTS:,}"),
+        ('[numbers]\n"caps.customer_days" = { from = 1, to = 3000000000, step = 1 }', "more than 1,000,000 numbers"),
+        (
+            '[numbers]\n"caps.customer_days" = { from = 1, to = 1' + "0" * 40 + ", step = 1 }\n[search]\ndraws = 2",
+            "more than 1,000,000 numbers",
+        ),
+        (
+            "[numbers]\n"
+            + "".join(
+                f'"{name}" = {{ from = 1, to = 1000000, step = 1 }}\n'
+                for name in ("caps.customer_days", "caps.advocacy_days", "score.soft_at", "score.direct_at")
+            )
+            + "[search]\ndraws = 2",
+            "more policies than can be counted",
+        ),
         ("[numbers", "TOML"),
     ],
 )

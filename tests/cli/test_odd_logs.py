@@ -40,6 +40,38 @@ def test_a_byte_order_mark_says_nothing(tmp_path: Path) -> None:
     assert replayed(tmp_path, b"\xef\xbb\xbf" + lines)[1] == replayed(tmp_path, lines)[1]
 
 
+FAR = '{"topic":"nps","timestamp":"9999-12-31T23:59:59Z","value":{}}'
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("replay", "LOG", "--output", "out"), ("explain", "ana", "--log", "LOG"), ("metrics", "LOG"),
+        ("backtest", "LOG", "--against", "b.toml"),
+    ],
+)  # fmt: skip
+def test_a_time_that_leaves_no_room_for_what_follows_is_a_bad_line(
+    tmp_path: Path, verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("LOG").write_bytes(b"\n".join([*fact_lines(a_customer(), nps(9)), FAR.encode(), b""]))
+    Path("b.toml").write_text("shadow = true\n")
+    done = CliRunner().invoke(main, verb)
+    assert done.exit_code == 2
+    assert "timestamp: out of range" in done.output
+    done = CliRunner().invoke(main, [*verb, "--skip-bad"])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("at", ["9999-12-31", "9999-12-31T23:59:59Z"])
+def test_so_is_an_instant_to_explain_it_at(tmp_path: Path, at: str) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"\n".join(fact_lines(a_customer(), nps(9))))
+    done = CliRunner().invoke(main, ["explain", "ana", "--log", str(log), "--at", at])
+    assert done.exit_code == 2
+    assert "lies after 9899-" in done.output
+
+
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "in this log"), (b"no\n", "in this log: none of 1 line is one")], ids=["empty", "bad"]
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.log import parse_line, render_line
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.instants import LATEST
+from referral_stream.core.instants import LAST_ARRIVAL, LATEST
 from tests.contracts.building import NOW, cloud_event, record
 
 LINE: dict[str, Any] = {"topic": "nps", "timestamp": "2026-06-16T08:00:00Z", "value": {"a": 1}}
@@ -82,6 +82,8 @@ def test_a_timestamp_is_rfc3339_or_epoch_milliseconds(timestamp: Any) -> None:
         (LINE | {"timestamp": True}, "timestamp: required"),
         (LINE | {"timestamp": 1.5}, "timestamp: required"),
         (LINE | {"timestamp": LATEST + 1}, "out of range"),
+        (LINE | {"timestamp": LAST_ARRIVAL + 1}, "out of range"),
+        (LINE | {"timestamp": "9999-12-31T23:59:59Z"}, "timestamp: out of range: after 9899-"),
         (LINE | {"partition": -1}, "partition: must be"),
         (LINE | {"offset": "7"}, "offset: must be"),
         (LINE | {"key": 7}, "key: must be text"),
@@ -129,7 +131,7 @@ def indented(value: Any) -> bytes:
         topic=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9),
         partition=st.integers(0, 2**31),
         offset=st.integers(0, 2**53),
-        timestamp=st.integers(-1, LATEST),
+        timestamp=st.integers(-1, LAST_ARRIVAL),
         key=st.none() | st.binary(max_size=6),
         value=st.none() | st.binary(max_size=20) | json_values.map(orjson.dumps) | json_values.map(indented),
         headers=st.lists(header_pairs, max_size=4).map(tuple),

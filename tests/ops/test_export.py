@@ -13,8 +13,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError, TopicAuthorizationFailedError
 
+from referral_stream.cli.export import _told
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.records import RawRecord
+from referral_stream.core.instants import LAST_ARRIVAL, LATEST
 from referral_stream.core.policy import Policy
 from referral_stream.ops import export as module
 from referral_stream.ops.export import Exported, ExportProblem, Interval, export
@@ -100,9 +102,10 @@ def exported(
     *,
     begin: Mapping[TopicPartition, int] | None = None,
     fails: Exception | None = None,
+    lying: Iterable[RawRecord] = (),
 ) -> tuple[list[RawRecord], list[Exported]]:
     """The records of the log that was written, and what was said of it."""
-    consumer, lines = Consumer(NPS + BILLING + OURS, begin or {}, fails), list[bytes]()
+    consumer, lines = Consumer([*NPS, *BILLING, *OURS, *lying], begin or {}, fails), list[bytes]()
     monkeypatch.setattr(module, "AIOKafkaConsumer", lambda **_: consumer)
     try:
         found = asyncio.run(export(DEPLOYMENT, list(names), interval, lines.append))
@@ -133,6 +136,24 @@ def test_our_own_log_ends_before_its_first_record_after_the_interval(monkeypatch
     records, (told,) = exported(monkeypatch, ["customer-events"], Interval(first=15, last=30))
     assert [r.offset for r in records] == [1]
     assert told.late_starts == {0: 1}
+
+
+@pytest.mark.parametrize("timestamp", [LAST_ARRIVAL + 1, LATEST, LATEST + 1, 2**63 - 1])
+@pytest.mark.parametrize("interval", [Interval(), Interval(first=12, last=30)])
+def test_a_record_with_a_time_that_is_none_is_kept_without_it_and_told(
+    monkeypatch: pytest.MonkeyPatch, timestamp: int, interval: Interval
+) -> None:
+    lying = [record("odd", 0, 0, timestamp), record("odd", 0, 1, 20)]
+    records, (told, _) = exported(monkeypatch, ["odd", "nps"], interval, lying=lying)
+    assert [r.timestamp for r in records if r.topic == "shop.odd"] == [-1, 20]
+    assert (told.records, told.latest, told.timeless) == (2, 20, [(0, 0)])
+    assert "1 with a time that can be none, the first at offset 0 of partition 0" in " ".join(_told([told]))
+
+
+def test_such_a_time_does_not_end_our_own_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    lying = [record("customer-events", 1, 0, 2**63 - 1), record("customer-events", 1, 1, 20)]
+    records, _ = exported(monkeypatch, ["customer-events"], Interval(last=30), lying=lying)
+    assert [r.timestamp for r in records if r.partition == 1] == [-1, 20]
 
 
 def test_a_whole_log_of_ours_has_no_late_start(monkeypatch: pytest.MonkeyPatch) -> None:
