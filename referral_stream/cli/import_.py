@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from referral_stream.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from referral_stream.ops.importing.columns import Column
     from referral_stream.ops.importing.process import ImportCheck, ImportRequest
     from referral_stream.ops.importing.values import ReadInstant
@@ -76,6 +79,12 @@ def _list_fields(context: click.Context, _: click.Parameter, wanted: bool) -> No
     help="Where to write what could not be used, by line. Default: FILE.refused.csv, in this folder.",
 )
 @click.option("--encoding", help="Of a CSV that is neither UTF-8 nor UTF-16, for example cp1252.")
+@click.option(
+    "--header-line",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Of a CSV: the line that names the columns. Default: 1.",
+)
 @SKIP_BAD
 def import_(
     file: Path,
@@ -88,6 +97,7 @@ def import_(
     output: Path | None,
     refused: Path | None,
     encoding: str | None,
+    header_line: int | None,
     skip_bad: bool,
 ) -> None:
     """Bring existing customers in: a table with a row for each of them, into events of their history.
@@ -109,7 +119,6 @@ def import_(
     """
     from referral_stream.cli.render.importing import show_checked
     from referral_stream.cli.render.terminal import say
-    from referral_stream.contracts.errors import UnreadableLog
     from referral_stream.ops.importing.process import ImportRequest
 
     _check_encoding(encoding)
@@ -123,20 +132,32 @@ def import_(
     deployment = None if output is not None or dry_run else this_deployment()
     key = deployment.boundary.email_key if deployment is not None else email_key()
     moment, now = _as_of(as_of, deployment)
-    request = ImportRequest(file, columns, moment, key, encoding, skip_bad)
+    request = ImportRequest(file, columns, moment, key, encoding, skip_bad, header_line)
+    with _told(file), private_files():
+        checked = _checked(request, refused, values=values)
+        show_checked(checked, refused, values=values)
+        if checked.problems:
+            raise Unusable("nothing was written" + "".join(f"\n  - {each}" for each in checked.problems))
+        if not dry_run:
+            say(_written(request, deployment, output, now))
+    _tell_of_the_lost(checked)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What is wrong with the files ends the process in a sentence."""
+    import errno
+
+    from referral_stream.contracts.errors import UnreadableLog
+
     try:
-        with private_files():
-            checked = _checked(request, refused, values=values)
-            show_checked(checked, refused, values=values)
-            if checked.problems:
-                raise Unusable("nothing was written" + "".join(f"\n  - {each}" for each in checked.problems))
-            if not dry_run:
-                say(_written(request, deployment, output, now))
+        yield
     except UnreadableLog as error:
         raise Unusable(str(error)) from None
     except OSError as error:
+        if error.filename is None and error.errno == errno.EPIPE:  # of our own output: whoever reads it has enough
+            raise
         raise click.ClickException(f"{error.filename or file}: {error.strerror or error}") from None
-    _tell_of_the_lost(checked)
 
 
 def _tell_of_the_lost(checked: ImportCheck) -> None:
@@ -152,12 +173,12 @@ def _tell_of_the_lost(checked: ImportCheck) -> None:
 
 
 def _check_encoding(encoding: str | None) -> None:
-    import codecs
+    import io
 
     try:
-        codecs.lookup(encoding or "utf-8")
-    except LookupError:
-        raise click.BadParameter(f"{encoding!r} is no encoding", param_hint="--encoding") from None
+        io.TextIOWrapper(io.BytesIO(), encoding or "utf-8")
+    except (LookupError, ValueError):  # base64 and the like decode no text
+        raise click.BadParameter(f"{encoding!r} is no encoding of text", param_hint="--encoding") from None
 
 
 def _columns(named: tuple[str, ...], file: Path | None) -> list[Column]:
@@ -176,6 +197,7 @@ def _columns(named: tuple[str, ...], file: Path | None) -> list[Column]:
 
 def _as_of(text: str | None, deployment: Deployment | None) -> tuple[ReadInstant, int]:
     """(the time of the export, now)."""
+    from referral_stream.contracts.inbound.attributes import BEFORE
     from referral_stream.ops.importing.values import ReadInstant
     from referral_stream.runtime.clock import Clock
 
@@ -183,6 +205,8 @@ def _as_of(text: str | None, deployment: Deployment | None) -> tuple[ReadInstant
     first, last = instant_of(text, "--as-of"), instant_of(text, "--as-of", end_of_day=True)
     if first is None or last is None:
         return ReadInstant(now, now), now
+    if first < BEFORE:
+        raise click.UsageError("--as-of is too early: before 2000")
     if first > now:
         raise click.UsageError("--as-of lies in the future")
     return ReadInstant(first, last), now

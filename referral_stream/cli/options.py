@@ -107,6 +107,8 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
     read = [each.resolve() for each in inputs if each is not None]
     written = [file for file in files if file is not None and (file.is_file() or not file.exists())]
     for file in written:
+        if sum(each.resolve() == file.resolve() for each in written) > 1:
+            raise Unusable(f"{file} is to be written twice, with different things")
         if file.resolve() in read:
             raise Unusable(f"{file} is an input file; choose another output path")
         if file.parent != folder and not file.resolve().parent.is_dir():
@@ -122,6 +124,10 @@ def check_outputs(inputs: Iterable[Path | None], files: Iterable[Path | None], f
             raise Unusable(f"the folder {target} is not writable")
 
 
+_FIRST_YEAR = 1970
+"""Of instants."""
+
+
 def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> int | None:
     """The instant an option gives, epoch ms. A date alone is its first millisecond in UTC, or its last."""
     from datetime import date
@@ -131,6 +137,8 @@ def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> in
     if text is None:
         return None
     found: int | None = None
+    if text[:4].isdecimal() and text[4:5] == "-" and int(text[:4]) < _FIRST_YEAR:
+        raise click.BadParameter(f"{text!r} is too early: before {_FIRST_YEAR}", param_hint=option)
     with suppress(ValueError, OverflowError):
         if len(text) == len("2026-06-30"):
             start, _ = parse_instant(f"{date.fromisoformat(text)}T00:00:00Z")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,13 @@ def test_a_dry_run_shows_what_each_column_became_and_values_only_if_asked() -> N
         (("--as-of", "June", "--output", "log"), "not a date or time"),
         ((*AS_OF, "--output", "log", "--column", "a=b"), "no field 'b'"),
         ((*AS_OF, "--output", "log", "--encoding", "utf-9"), "is no encoding"),
+        ((*AS_OF, "--output", "log", "--encoding", "base64"), "is no encoding of text"),
+        ((*AS_OF, "--output", "log", "--encoding", "rot13"), "is no encoding of text"),
+        ((*AS_OF, "--output", "log", "--refused", "./log"), "is to be written twice"),
+        (("--as-of", "1960-01-01", "--output", "log"), "is too early"),
+        (("--as-of", "1999-12-31", "--output", "log"), "--as-of is too early: before 2000"),
+        (("--as-of", "9999-12-31", "--output", "log"), "lies after 9899"),
+        ((*AS_OF, "--output", "log", "--header-line", "0"), "--header-line"),
         ((*AS_OF, "--output", "log", "--column", "Opted=opted_out"), "did you mean 'opted_out'?"),
         ((*AS_OF,), "REFERRAL_STREAM_EMAIL_KEY"),
     ],
@@ -227,6 +236,73 @@ def test_what_holds_back_nobody_who_is_named_is_told_loudly(field: str) -> None:
     done = run(f"customer_id,{field}\nb,\n#N/A,{said}\n", *AS_OF, "--output", "log.jsonl")
     assert done.exit_code == 1
     assert "1 row holds somebody back who has no id and no address: line 3" in " ".join(done.stderr.split())
+
+
+TABLE = "customer_id;name;opted_out\na;Ana;\nb;Ben;x\nc;Cleo;\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"PK\x03\x04rest", "customers.csv:1: an Excel workbook, or another zip archive: save the sheet as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel workbook: save the sheet as CSV UTF-8"),
+        (gzip.compress(b"PK\x03\x04rest"), "an Excel workbook"),
+        (b"PAR1", "a Parquet file"),
+        (TABLE.encode("utf-16-le"), "--encoding utf-16-le"),
+        (TABLE.encode("utf-16-be"), "--encoding utf-16-be"),
+        (b'[{"customer_id": "a"}]', "jq -c '.[]'"),
+        (b'\xef\xbb\xbf [\n  {"customer_id": "a"}]', "jq -c '.[]'"),
+        (f"Customers of June\n\n{TABLE}".encode(), "if the header is line 3: --header-line 3"),
+        (f"Customers;;\n{TABLE}".encode(), "if the header is line 2: --header-line 2"),
+        (f"\n{TABLE}".encode(), "if the header is line 2: --header-line 2"),
+        (b"17;ana@b.example;yes\n18;ben@b.example;no\n", "is this line a customer?"),
+        (b"17;Ana;2026-03-04\n18;Ben;2026-03-05\n", "is this line a customer?"),
+        ("Müller\n".encode("cp1252"), "--encoding, for example cp1252"),
+    ],
+)
+def test_what_is_no_table_yet_is_named_with_what_to_do(content: bytes, problem: str) -> None:
+    Path("customers.csv").write_bytes(content)
+    done = CliRunner().invoke(main, ["import", "customers.csv", *AS_OF, "--output", "log.jsonl"])
+    assert done.exit_code == 2
+    assert problem in " ".join(done.stderr.split())
+    assert not any(word in done.output for word in ("ana@", "Ana", "2026-03", "Traceback"))
+    assert not Path("log.jsonl").exists()
+
+
+def test_the_encoding_that_has_failed_is_not_suggested() -> None:
+    Path("customers.csv").write_bytes(b"customer_id,name\na,\x81\n")
+    done = CliRunner().invoke(main, ["import", "customers.csv", "--dry-run", "--encoding", "windows-1252"])
+    assert "not windows-1252; name it with --encoding, for example utf-8" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("above", "line"),
+    [("Customers of June\n\n", 3), ("Customers;;\n", 2), ("", 1), ("sep=;\n", 1), ("Who;;When\nsep=;\n", 2)],
+)
+def test_the_line_of_the_header_may_be_named(above: str, line: int) -> None:
+    refused = above + TABLE + ";Dora;yes\n"
+    done = run(refused, *AS_OF, "--output", "log.jsonl", "--header-line", str(line))
+    assert done.exit_code == 1, done.output
+    assert [event["key"] for event in log()] == ["b"]
+    at = refused.count("\n")
+    assert f"no id and no address: line {at}" in " ".join(done.stderr.split())
+
+
+def test_a_header_that_holds_dates_is_one_where_somebody_says_so() -> None:
+    content = "customer_id,2026-01-01\na,17\n"
+    assert run(content, *AS_OF, "--output", "log.jsonl", "--header-line", "1").exit_code == 0
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    rows = "".join(f"c{n}," + ",".join(["x"] * 400) + "\n" for n in range(3))
+    Path("customers.csv").write_text("customer_id," + ",".join(f"Column of {n:0200}" for n in range(400)) + "\n" + rows)
+    command = [sys.executable, "-m", "referral_stream", "import", "customers.csv", "--dry-run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_names_that_are_ids_are_no_columns() -> None:

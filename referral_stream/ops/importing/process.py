@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -19,7 +19,7 @@ from referral_stream.ops.importing.columns import Column, Plan, unexplained
 from referral_stream.ops.importing.fields import IGNORE
 from referral_stream.ops.importing.history import RowFacts, Stops, cloud_events, told
 from referral_stream.ops.importing.looks import is_everyday
-from referral_stream.ops.importing.table import TableRow, reading
+from referral_stream.ops.importing.table import CustomerTable, TableRow, reading
 from referral_stream.ops.importing.values import ReadInstant, is_address, is_blank, is_tick
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
@@ -62,6 +62,7 @@ class ImportRequest(NamedTuple):
     email_key: bytes
     encoding: str | None = None
     skip_bad: bool = False
+    header_line: int | None = None
 
     def plan(self) -> Plan:
         return Plan(self.columns)
@@ -120,6 +121,10 @@ def check(request: ImportRequest, refused: Path, progress: Progress, *, values: 
     return _Check(request, refused, values=values).run(progress)
 
 
+def _table(request: ImportRequest) -> AbstractContextManager[CustomerTable]:
+    return reading(request.file, request.encoding, request.header_line)
+
+
 class _Check:
     def __init__(self, request: ImportRequest, refused: Path, *, values: bool) -> None:
         self._request, self._refused, self._values = request, refused, values
@@ -134,7 +139,7 @@ class _Check:
 
     def run(self, progress: Progress) -> ImportCheck:
         found = self._found
-        with ExitStack() as files, reading(self._request.file, self._request.encoding) as table:
+        with ExitStack() as files, _table(self._request) as table:
             for name in table.columns or ():
                 self._plan.column(name)
             for row in table.rows:
@@ -286,7 +291,7 @@ def _write_row(file: IO[bytes], cells: Sequence[str]) -> None:
 def _events(request: ImportRequest, plan: Plan, latest: int, progress: Progress) -> Iterator[list[tuple[bytes, bytes]]]:
     """(key, event) of some rows at a time, in their order."""
     portion: list[tuple[bytes, bytes]] = []
-    with reading(request.file, request.encoding) as table:
+    with _table(request) as table:
         for number, row in enumerate(table.rows, 1):
             if row.problem is None:
                 said = told(row.cells, plan, request.as_of, request.email_key)

@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,17 @@ from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.json_reading import NotJson, parse_json
+from referral_stream.ops.importing.no_table import no_header, no_table
 
 Cells: TypeAlias = Mapping[str, str]
 """By column; a cell that JSON says nothing about is not there."""
 
 MOST_LINE_BYTES: Final = 1 << 20
 """Of a JSON object: a longer line is no customer."""
+_LOOK: Final = 512
+"""Bytes at the beginning by which a file of another kind is known."""
+_HEAD: Final = 40
+"""Lines in which the header may stand."""
 _SEPARATORS: Final = (",", ";", "\t", "|")
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -48,21 +54,24 @@ class CustomerTable:
 
 
 @contextmanager
-def reading(file: Path, encoding: str | None = None) -> Iterator[CustomerTable]:
-    """The rows of a file, which may be of any length. Raises UnreadableLog (file and line) and OSError."""
+def reading(file: Path, encoding: str | None = None, header_line: int | None = None) -> Iterator[CustomerTable]:
+    """The rows of a file, which may be of any length. Raises UnreadableLog (file and line) and OSError.
+
+    ``header_line``: where the names of the columns of a CSV stand, from 1 on; None: in the first line.
+    """
     with file.open("rb") as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         with gzip.GzipFile(fileobj=raw) if packed else raw as unpacked:
             content = io.BufferedReader(unpacked) if packed else raw
-            start = content.peek(4)
-            if not start:
-                raise UnreadableLog(str(file), 1, "is empty")
+            start = content.peek(_LOOK)[:_LOOK]
+            if (problem := no_table(start, encoding)) is not None:
+                raise UnreadableLog(str(file), 1, problem)
             if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
                 yield CustomerTable(file, None, _objects(content), raw)
                 return
             found = encoding or next((name for bom, name in _BOMS if start.startswith(bom)), "utf-8")
             text = io.TextIOWrapper(content, found, newline="")
-            columns, rows = _csv(text, file, found)
+            columns, rows = _csv(text, file, found, header_line)
             yield CustomerTable(file, columns, rows, raw)
 
 
@@ -108,27 +117,35 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _csv(text: io.TextIOWrapper, file: Path, encoding: str) -> tuple[tuple[str, ...], Iterator[TableRow]]:
+def _csv(
+    text: io.TextIOWrapper, file: Path, encoding: str, header_line: int | None
+) -> tuple[tuple[str, ...], Iterator[TableRow]]:
     lines = _decoded(text, file, encoding)
-    first = next(lines, "")
+    above = (header_line or 1) - 1
+    first = next(itertools.islice(lines, above, None), "")
     separator = None
     if first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == len("sep=;"):  # as Excel writes it
         separator, first = first[4], next(lines, "")
+        above += 1
+    head = [first, *itertools.islice(lines, _HEAD)] if header_line is None else [first]
     separator = separator or max(_SEPARATORS, key=lambda each: _outside_quotes(first, each))
-    reader = csv.reader(_chained(first, lines), delimiter=separator, strict=True)
+    if header_line is None and (problem := no_header(head, separator)) is not None:
+        raise UnreadableLog(str(file), 1, problem)
+    reader = csv.reader(itertools.chain(head, lines), delimiter=separator, strict=True)
     try:
         header = next(reader, [])
     except csv.Error as error:
-        raise UnreadableLog(str(file), 1, f"the header is no CSV: {error}") from None
+        raise UnreadableLog(str(file), above + 1, f"the header is no CSV: {error}") from None
     columns = _names(header)
     if not any(cell.strip() for cell in header):
-        raise UnreadableLog(str(file), 1, "the header names no column")
-    return columns, _records(reader, columns, file)
+        raise UnreadableLog(str(file), above + 1, "the header names no column")
+    return columns, _records(reader, columns, file, above)
 
 
-def _records(reader: Any, columns: tuple[str, ...], file: Path) -> Iterator[TableRow]:
+def _records(reader: Any, columns: tuple[str, ...], file: Path, above: int) -> Iterator[TableRow]:
+    """``above``: lines of the file that the reader was not given."""
     while True:
-        line = reader.line_num + 1
+        line = above + reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -157,13 +174,10 @@ def _decoded(text: io.TextIOWrapper, file: Path, encoding: str) -> Iterator[str]
             number += 1
             yield line
     except UnicodeError:
-        remedy = "name it with --encoding, for example cp1252"
+        failed = codecs.lookup(encoding).name
+        other = next(each for each in ("cp1252", "utf-8", "utf-16") if codecs.lookup(each).name != failed)
+        remedy = f"name it with --encoding, for example {other}"
         raise UnreadableLog(str(file), number + 1, f"here or a little later: not {encoding}; {remedy}") from None
-
-
-def _chained(first: str, lines: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from lines
 
 
 def _outside_quotes(line: str, separator: str) -> int:

@@ -97,7 +97,12 @@ def truth(cell: str) -> bool | None:
 def is_tick(cell: str) -> bool:
     """Whether a cell is a yes, a no, a box that is ticked, or looks like a date: what an opt-out may consist of."""
     word = cell.strip().lower() if len(cell) < _LONGEST else ""
-    return word in _TICKS or truth(cell) is not None or _DATE_LIKE(word) is not None
+    return word in _TICKS or truth(cell) is not None or is_day(cell)
+
+
+def is_day(cell: str) -> bool:
+    """Whether a cell looks like a date, or a time."""
+    return len(cell) < _LONGEST and _DATE_LIKE(cell.strip().lower()) is not None
 
 
 @lru_cache(maxsize=65_536)
