@@ -114,6 +114,8 @@ class Totals(msgspec.Struct):
     """Change, what the log says of A's ask: ``asks``, ``sent``, an answer, ``referral``, ``converted``, ``trouble``."""
     unripe: dict[str, int] = {}
     """Side → asks so near the end of the log that trouble after them may not be in it."""
+    held: dict[str, int] = {}
+    """Gate under A, or outcome where there was none → moments that it held back; several may hold back one."""
     historical: int = 0
     examples: dict[tuple[str, str], list[BacktestCompared]] = {}
     """Gate, ``gained`` or ``lost`` → the earliest of them."""
@@ -129,6 +131,9 @@ class Totals(msgspec.Struct):
         for side, fate in zip(SIDES, (a, b), strict=True):
             if fate is not None and fate.is_asked:
                 self._asked(side, compared.head, fate, end)
+        if a is not None and not a.is_asked:
+            for gate in dict.fromkeys(gate for gate, *_ in a.blocking) or (a.outcome,):
+                _add(self.held, gate)
         of_a, of_b = compared.regrets
         if of_a and not of_b:
             _add(self.regrets, "a_alone")
@@ -199,7 +204,7 @@ class Totals(msgspec.Struct):
 
 _COUNTERS: Final = (
     "matrix", "kinds", "asked", "regrets", "triggers", "modes", "channels", "weeks", "waited", "hours", "flips",
-    "observed", "unripe",
+    "observed", "unripe", "held",
 )  # fmt: skip
 
 

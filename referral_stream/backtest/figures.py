@@ -16,6 +16,8 @@ from referral_stream.core.record import SIGNAL_DAYS
 from referral_stream.words.decisions import clock_words, happening, outcome_words, why, zone_of
 from referral_stream.words.phrases import phrases
 
+_GATES_NAMED: Final = 4
+"""Gates that are named where they hold back all."""
 _TRIPS: Final = 3
 """Pauses of the burst breaker that are named."""
 
@@ -122,6 +124,8 @@ def _sentence(totals: Totals, asked: tuple[int, int]) -> str:
     gained, lost, moved = (totals.kinds.get(kind, 0) for kind in ("gained", "lost", "moved"))
     if not totals.moments:
         return "The log holds no moment to ask."
+    if not any(asked):
+        return f"Of {totals.moments:,} moments neither A nor B asks any{_held(totals)}: this log compares nothing."
     if not totals.changed:
         return f"Of {totals.moments:,} moments B asks {asked[1]:,}, as A does: nothing changes."
     return (
@@ -130,9 +134,19 @@ def _sentence(totals: Totals, asked: tuple[int, int]) -> str:
     )
 
 
+def _held(totals: Totals) -> str:
+    """What holds back the most, of A's gates."""
+    most = sorted(totals.held.items(), key=lambda item: (-item[1], item[0]))[:_GATES_NAMED]
+    listed = ", ".join(f"{outcome_words(gate).replace('_', ' ')} {count:,}" for gate, count in most)
+    return f" ({listed})" if listed else ""
+
+
 def _cost(totals: Totals, asked: tuple[int, int], regrets: tuple[int, int]) -> str:
     if not any(asked):
-        return "Nobody is asked under either."
+        return (
+            "Nobody is asked under either. Where consent or too early holds back nearly all, the log begins too late: "
+            "it lacks sign-ups, onboarding, first successes or consents (docs/first-week.md)."
+        )
     made, avoided = totals.regrets.get("b_alone", 0), totals.regrets.get("a_alone", 0)
     return (
         f"Trouble came within {SIGNAL_DAYS} days of {regrets[1]:,} of B’s asks ({share(regrets[1], asked[1])}), "

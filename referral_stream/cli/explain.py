@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from referral_stream.explain.explaining import Explanation
 
 
+_OF_LOGS = frozenset({".jsonl", ".json", ".gz", ".log"})
+
+
 @click.command(short_help="Tell one customer's story, and what comes next.")
 @click.argument("customer")
 @click.option("--log", type=LOG, help="A recorded log, plain or gzip; - for stdin. Default: the running system.")
@@ -74,10 +77,13 @@ def explain(
     from referral_stream.cli.render import explanation
     from referral_stream.cli.render.terminal import json_text, width
     from referral_stream.explain.document import as_json
+    from referral_stream.words.escaping import visible
     from referral_stream.words.phrases import languages
 
     if language not in languages():
         raise click.BadParameter(f"{language!r} is not one of {', '.join(languages())}", param_hint="--language")
+    if log is None and Path(customer).suffix in _OF_LOGS and Path(customer).is_file():
+        raise click.UsageError(f"{visible(customer)} is a file; did you mean: CUSTOMER --log {visible(customer)}?")
     if log is None and any((policy_file, mappings_file, sort, skip_bad, at)):
         raise click.UsageError("--policy, --mappings, --sort, --skip-bad and --at are for a recorded log: add --log")
     if log is not None and since is not None:

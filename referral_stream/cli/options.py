@@ -41,10 +41,21 @@ def missing_package(missing: ModuleNotFoundError, extra: str) -> click.ClickExce
     return click.ClickException(f"{missing.name} is missing: {sys.executable} -m pip install {shlex.join(wanted)}")
 
 
+def visible_lines(text: str) -> str:
+    """See ``visible``; of a text of several lines, which stay lines."""
+    from referral_stream.words.escaping import visible
+
+    return "\n".join(map(visible, text.split("\n")))
+
+
 class Unusable(click.ClickException):
     """Input that cannot be used: exit code 2."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        """Its lines, with what a terminal would obey as escapes: names of files may hold anything."""
+        return visible_lines(self.message)
 
 
 @contextmanager

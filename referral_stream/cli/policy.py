@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from referral_stream.cli.options import Unusable
+from referral_stream.cli.options import Unusable, visible_lines
 
 
 @click.group("policy", short_help="Check a policy file, or start one.")
@@ -35,11 +35,11 @@ def policy_check(file: Path, *, show: bool) -> None:
     try:
         policy = parse_policy(read_toml(file), str(file))
     except PolicyProblem as problem:
-        click.echo(str(problem), err=True)
+        click.echo(visible_lines(str(problem)), err=True)
         raise SystemExit(2) from None
     except OSError as error:
         raise Unusable(f"{file}: {error.strerror}") from None
-    show_policy(policy, str(file), Console(), everything=show)
+    show_policy(policy, visible_lines(str(file)), Console(), everything=show)
 
 
 @policy_group.command("init", short_help="Write a policy file to start from.")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection
+
+_ZEROS = re.compile(r"(?<!\d)0+(?=\d)").sub
 
 NEAR = 0.5
 """How alike two names have to be for one to be meant by the other, of 1."""
@@ -19,7 +22,13 @@ def nearest(name: str, known: Collection[str], near: float = NEAR) -> str | None
 
 def nearest_few(name: str, known: Collection[str], most: int, near: float = NEAR) -> list[str]:
     """The known names that are like this one, the nearest first."""
-    return difflib.get_close_matches(name, list(known), most, near)
+    same = sorted((each for each in known if _bare(each) == _bare(name)), key=lambda e: e.casefold() != name.casefold())
+    return same[:most] or difflib.get_close_matches(name, list(known), most, near)
+
+
+def _bare(name: str) -> str:
+    """A name without what people type in another way: case, and zeros in front of numbers."""
+    return _ZEROS("", name.casefold())
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -126,7 +126,7 @@ class Receiver:
         endpoint = self._endpoint(request)
         media_type = request.content_type
         is_form = endpoint.takes_form and media_type == forms.MEDIA_TYPE
-        self._check_shape(request, is_ours=is_form or _says_json(media_type))
+        self._check_shape(request, is_ours=is_form or _says_json(media_type), takes_form=endpoint.takes_form)
         headers: Headers = ((SOURCE_HEADER, endpoint.source.encode()),)
         if event := request.headers.get(endpoint.event_header or ""):
             headers += ((EVENT_HEADER, event.encode("utf-8", "replace")),)
@@ -190,9 +190,10 @@ class Receiver:
             raise _no_endpoint()
         return found
 
-    def _check_shape(self, request: web.Request, *, is_ours: bool) -> None:
+    def _check_shape(self, request: web.Request, *, is_ours: bool, takes_form: bool = False) -> None:
         if not is_ours:
-            raise HttpRefusal(415, "media_type", "send JSON, and say so in Content-Type")
+            form = f", or a form as {forms.MEDIA_TYPE}," if takes_form else ","
+            raise HttpRefusal(415, "media_type", f"send JSON{form} and say so in Content-Type")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise HttpRefusal(415, "content_encoding", "send the body uncompressed")
         if (request.content_length or 0) > self._limits.body_bytes:

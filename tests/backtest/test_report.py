@@ -194,6 +194,21 @@ def test_two_policies_that_do_the_same_change_nothing() -> None:
     assert told.sentence == "Of 2 moments B asks 2, as A does: nothing changes."
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ({"consent": 2, "too_early": 1}, "Of 2 moments neither A nor B asks any (consent 2, too early 1): this log"),
+        ({}, "Of 2 moments neither A nor B asks any: this log compares nothing."),
+        ({f"gate_{n}": n for n in range(1, 9)}, "(gate 8 8, gate 7 7, gate 6 6, gate 5 5)"),
+    ],
+)
+def test_policies_that_ask_nobody_are_not_said_to_do_the_same(held: dict[str, int], said: str) -> None:
+    told = figures(Backtest(ReadLog(), Totals(kinds={"same": 2}, held=held)), A, B)
+    assert said in told.sentence
+    assert "nothing changes" not in told.sentence
+    assert "the log begins too late" in told.cost
+
+
 def test_a_search_shows_its_front_and_what_is_chosen() -> None:
     points = [
         SearchPoint((("caps.customer_days", n),), asks, regrets)

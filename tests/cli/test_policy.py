@@ -106,6 +106,16 @@ def test_what_is_no_toml_ends_with_2(tmp_path: Path, text: str) -> None:
     assert (result.exit_code, "not TOML" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("content", [None, "[score", "shadow = true"])
+def test_the_name_of_a_file_moves_no_terminal(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ab\x1b[31m.toml"
+    if content is not None:
+        file.write_text(content)
+    result = CliRunner().invoke(main, ["policy", "check", str(file)])
+    assert "ab\\x1b[31m" in result.output
+    assert "\x1b" not in result.output
+
+
 def test_a_file_that_is_not_there_ends_with_2(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["policy", "check", str(tmp_path / "none.toml")]).exit_code == 2
 

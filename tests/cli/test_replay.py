@@ -101,6 +101,15 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(log: Path, arguments: tu
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_a_log_in_the_place_of_the_customer_is_seen(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"")
+    result = run("explain", file)
+    assert result.exit_code == 2
+    assert "did you mean: CUSTOMER --log" in " ".join(result.stderr.split())
+
+
 def test_explain_tells_the_story(log: Path) -> None:
     result = run("explain", "ana", "--log", log, "--at", "2026-06-18T13:00:00+02:00")
     assert result.exit_code == 0
@@ -263,7 +272,7 @@ def test_the_summary_tells_who_was_asked_when_and_what_kept_the_others_back(log:
         ["asks", "by", "week,", "from", "its", "Monday:", "15", "Jun", "2026:", "1"],
         [],
         ["asked", "on", "customer", "account", "trigger", "how"],
-        ["Thu", "18", "Jun", "12:50", "ben", "–", "nps_promoter", "direct", "email"],
+        ["Thu", "18", "Jun", "12:50", "+02:00", "ben", "–", "nps_promoter", "direct", "email"],
     ]
     assert log.exists()
 

@@ -374,6 +374,9 @@ async def test_a_source_of_the_mapping_file_is_received_below_mapped_alone(
         assert await receiver.post("/mapped/acme", b"a=1", bearer | FORM) == (202, {"accepted": 1})
         signed = {"X-Acme": hmac.digest(b"a-secret-of-ours", BODY, "sha256").hex()}
         assert await receiver.post("/mapped/acme", BODY, signed) == (202, {"accepted": 1})
+        parts = bearer | {"Content-Type": "multipart/form-data; boundary=x"}
+        status, said = await receiver.post("/mapped/acme", b"--x--", parts)
+        assert (status, "or a form as application/x-www-form-urlencoded" in said["detail"]) == (415, True)
         for path, headers, status in (
             ("/mapped/acme", {"X-Acme": "00"}, 403),
             ("/mapped/acme", BEARER, 403),

@@ -136,7 +136,7 @@ def _overview(overview: Overview) -> Iterator[str]:
         [
             ("asked on", "customer", "account", "trigger", "how"),
             *(
-                (clock_words(ask.at, zone(ask.zone)), ask.customer_id, ask.account_id or "–", ask.trigger,
+                (_local(ask.at, ask.zone), ask.customer_id, ask.account_id or "–", ask.trigger,
                  " ".join(filter(None, (ask.mode, ask.channel))))
                 for ask in asks
             ),
@@ -145,6 +145,11 @@ def _overview(overview: Overview) -> Iterator[str]:
     total = sum(overview.asks_by_week.values())
     if total > LISTED:
         yield f"… and {total - len(asks):,} more: --csv writes a table of them all"
+
+
+def _local(at: int, name: str) -> str:
+    """In the zone of the customer, with its offset."""
+    return f"{clock_words(at, zone(name))} {to_datetime(at).astimezone(zone(name)).isoformat()[-6:]}"
 
 
 def _by_week(overview: Overview) -> Iterator[str]:
