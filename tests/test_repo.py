@@ -267,6 +267,20 @@ def test_the_settings_of_compose_and_of_the_image_are_settings_that_exist(worker
     assert settings.policy_file.as_posix() in {each["target"] for each in _COMPOSE["services"][worker]["configs"]}
 
 
+@pytest.mark.parametrize("service", ["receiver", "rewards"])
+def test_what_needs_no_secret_of_the_workers_gets_none(service: str) -> None:
+    """Nor what lies beside them in .env: each has a file of its own, which is no other's."""
+    described = _COMPOSE["services"][service]
+    assert described["environment"] == {f"{PREFIX}KAFKA_BROKERS": "kafka:19092"}
+    assert [each["path"] for each in described["env_file"]] == [f"{service}.env"]
+    assert not any(
+        service in str(other.get("env_file")) for name, other in _COMPOSE["services"].items() if name != service
+    )
+    assert "configs" not in described
+    assert "secrets" not in described
+    assert f"{service}.env" in (_ROOT / ".gitignore").read_text().split()
+
+
 def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:
     assert ".env" in (_ROOT / ".gitignore").read_text().split()
     allowed = [line for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
