@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from referral_stream.explain.explaining import Explanation
 
 
+_DEMOS_CLOCK = (
+    "this is the demo's broker: its customers live by the demo's clock, and by this machine's every answer would be "
+    "wrong. Explain them from its log, with --log and --at; or set REFERRAL_STREAM_CLOCK_START and _STARTED_AT to its time"
+)
 _OF_LOGS = frozenset({".jsonl", ".json", ".gz", ".log"})
 
 
@@ -150,18 +154,22 @@ def _live(customer: str, since: int | None, language: str) -> Explanation:
     from referral_stream.ops.explain import NotKnown, explain_live
     from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topic_log import UnreadableTopic
+    from referral_stream.runtime.topics_admin import TopicsProblem, is_embedded
     from referral_stream.words.escaping import visible
 
     deployment = this_deployment(email_key_needed=False)
 
     async def read() -> Explanation:
         with progress("reading the topics") as advance:
-            return await explain_live(deployment, customer, language=language, since=since, progress=advance)
+            story = await explain_live(deployment, customer, language=language, since=since, progress=advance)
+        if deployment.clock.is_real and await is_embedded(deployment):
+            raise click.ClickException(_DEMOS_CLOCK)
+        return story
 
     try:
         with quiet_kafka():
             return asyncio.run(read())
     except NotKnown as unknown:
         raise click.ClickException(visible(str(unknown))) from None
-    except UnreadableTopic as problem:
+    except (UnreadableTopic, TopicsProblem) as problem:
         raise click.ClickException(str(problem)) from None

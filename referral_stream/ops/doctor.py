@@ -29,7 +29,7 @@ from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.settings import PREFIX, SettingsProblem, payer_is_named, read_rewards_settings
 from referral_stream.runtime.state_folder import free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import cluster_id, partitions_of
-from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
+from referral_stream.runtime.topics_admin import EmbeddedBrokerAsked, GroupSeen, TopicsProblem, check_topics, groups
 from referral_stream.runtime.transactions import (
     HeldBack,
     Holder,
@@ -97,6 +97,8 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
     yield await asyncio.to_thread(_state_folder, deployment)
     try:
         findings = await check_topics(deployment)
+    except EmbeddedBrokerAsked as problem:
+        yield CheckResult("Kafka", str(problem), severity="warning")
     except TopicsProblem as problem:
         yield CheckResult("Kafka", str(problem))
     else:
