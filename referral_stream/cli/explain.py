@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _DEMOS_CLOCK = (
     "this is the demo's broker: its customers live by the demo's clock, and by this machine's every answer would be "
-    "wrong. Explain them from its log, with --log and --at; or set REFERRAL_STREAM_CLOCK_START and _STARTED_AT to its time"
+    "wrong. Explain them from its log, with --log and --at; or set REFERRAL_STREAM_CLOCK_START and _STARTED_AT to its "
+    "time"
 )
 _OF_LOGS = frozenset({".jsonl", ".json", ".gz", ".log"})
 

@@ -314,7 +314,7 @@ def _config(w: Wanted, replication: int) -> dict[str, str]:
 async def _positions_kept(deployment: Deployment) -> tuple[int | None, str]:
     """By how many partitions the workers have written, as their positions say; None if nobody has.
 
-    And where a record stands among them that is none; empty if there is none.
+    And where a record stands among them that is not one of theirs; empty if there is no such record.
     """
     last: dict[bytes | None, RawRecord] = {}
     with suppress(UnreadableTopic, KafkaError, TimeoutError):

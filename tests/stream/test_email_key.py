@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import pytest
-from faust_batches.positions import KeptPosition, _decode
+from faust_batches.positions import KeptPosition, entries_of
 
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.clock import Clock
@@ -13,6 +13,7 @@ from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import read_settings
 from referral_stream.stream import email_key as module
 from referral_stream.stream.email_key import AnotherEmailKey, fingerprint, keep_email_key, require_same_email_key
+from tests.stream.records import Consumed
 
 FORMER, OTHER = "the key of these tests", "the key of other tests"
 
@@ -38,7 +39,8 @@ class Positions:
     async def send_and_wait(self, _topic: str, value: bytes, key: bytes, *, partition: int) -> None:
         assert partition == 0
         self.written += 1
-        self.entries[key] = _decode(key, self.at_the_same_time or value)
+        written = Consumed("positions", 0, 0, 1, key, self.at_the_same_time or value)
+        (self.entries[key],) = entries_of([written])
 
     async def start(self) -> Self:
         return self
