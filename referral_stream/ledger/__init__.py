@@ -3,6 +3,7 @@
 from referral_stream.ledger.client import (
     LedgerError,
     LedgerEvicting,
+    LedgerLogCut,
     LedgerNotReady,
     LedgerOutdated,
     LedgerUnavailable,
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerBatch",
     "LedgerError",
     "LedgerEvicting",
+    "LedgerLogCut",
     "LedgerNotReady",
     "LedgerOutdated",
     "LedgerUnavailable",

@@ -130,6 +130,10 @@ class LedgerEvicting(LedgerUnavailable):
     """Redis answers, but may throw away what the ledger holds; only a person can change that. Nothing took effect."""
 
 
+class LedgerLogCut(LedgerUnavailable):
+    """The log lacks what a ledger has to be built from; only a person can change that. Nothing took effect."""
+
+
 class LedgerOutdated(LedgerUnavailable):
     """Redis answers, but a newer ledger is known, elsewhere: the connections are closed. Nothing took effect."""
 

@@ -81,6 +81,12 @@ LINES: Final = (
         "as `step_failed`",
     ),
     Fault(
+        "ledger_log_cut",
+        "Redis has lost the ledger, and `ledger-requests` its head, so asks that count are known nowhere: the ledger "
+        "is not built, and nobody is asked; `cause` names the partition and the dates",
+        "set `retention.ms` right, then as [`ledger-requests` is lost](#when-something-is-lost)",
+    ),
+    Fault(
         "ledger_may_be_evicted",
         "Redis has a `maxmemory`, and a `maxmemory-policy` under which it throws away asks and pauses: nobody is asked",
         "`CONFIG SET maxmemory-policy noeviction`, and in its configuration; a managed server's parameter group. "

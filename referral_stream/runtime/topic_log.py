@@ -95,6 +95,15 @@ class TopicReader:
     ) -> None:
         await close(self._consumer)
 
+    async def extents(self) -> dict[int, tuple[int, int]]:
+        """The first offset of each partition that is read, and its present end."""
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                begins: dict[TopicPartition, int] = await self._consumer.beginning_offsets(self._partitions)
+        except (KafkaError, TimeoutError) as error:
+            raise self._unreadable(error) from error
+        return {tp.partition: (begins[tp], end) for tp, end in (await self._ends()).items()}
+
     async def present(self) -> AsyncIterator[list[RawRecord]]:
         """Everything from our position to the partitions' ends at the time of the call, each partition in order."""
         ends = await self._ends()

@@ -41,6 +41,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.runtime.clients import close, started
 from referral_stream.runtime.connection import no_connection, quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.ledger_head import LOST_HEAD_REMEDY, lost_head
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 
 logger = logging.getLogger(__name__)
@@ -235,6 +236,7 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
                 for partition in described[w.name]["partitions"]
             ],
         )
+        cut = await _lost_head(deployment)
         return [
             _not_seen(w.name, described[w.name]["error_code"])
             if w not in present
@@ -242,7 +244,9 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
             if w.name not in configs
             else _finding(
                 *(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication),
-                *(made_with, begins.get(w.name, 0), foreign if w.name == deployment.positions else ""),
+                *(made_with, begins.get(w.name, 0)),
+                foreign=foreign if w.name == deployment.positions else "",
+                cut=cut if w.name == deployment.topics.ledger_requests else None,
             )
             for w in topics
         ]
@@ -351,6 +355,14 @@ async def _begins(deployment: Deployment, partitions: Sequence[TopicPartition]) 
         return found
 
 
+async def _lost_head(deployment: Deployment) -> str | None:
+    """What the next rebuild of the ledger would forget; a topic that does not exist is said elsewhere."""
+    try:
+        return await lost_head(deployment.client(), deployment.topics, deployment.policy, deployment.clock.now())
+    except UnreadableTopic:
+        return None
+
+
 def _finding(
     w: Wanted,
     partitions: list[dict[str, Any]],
@@ -358,13 +370,17 @@ def _finding(
     replication: int,
     made_with: int | None,
     begins: int,
-    foreign: str,
+    *,
+    foreign: str = "",
+    cut: str | None = None,
 ) -> TopicFinding:
     problems = list(_problems(w, partitions, config, replication, made_with))
     if foreign:
         problems.append((f"{foreign} is not how far a group has read: something else writes here", _TAKEN_BACK))
     if begins > 0:
         problems.insert(0, (f"begins at {begins}: older entries were deleted", REFILL))
+    if cut is not None:
+        problems.append((f"{cut}; the next rebuild of the ledger would forget them", LOST_HEAD_REMEDY))
     if not problems:
         return TopicFinding(w.name)
     return TopicFinding(

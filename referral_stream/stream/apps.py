@@ -124,7 +124,7 @@ def ledger_role(deployment: Deployment) -> Role:
         ledger,
         clock,
         send=app.send,
-        log=Generations(deployment.client(), topics, clock),
+        log=Generations(deployment.client(), topics, clock, deployment.policy),
         leaving=lambda: app.rebalancing or app.should_stop,
         assignment=lambda: app.membership.assignment,
     )

@@ -29,9 +29,11 @@ from referral_stream.core.effects import GrantHeld, LedgerRenewed, ReservationHe
 from referral_stream.core.events import ControlPaused, Event
 from referral_stream.core.ledger.caps import LedgerOperation, Thrown
 from referral_stream.core.ledger.switches import Switch
-from referral_stream.ledger.client import LedgerUnavailable
+from referral_stream.core.policy import Policy
+from referral_stream.ledger.client import LedgerLogCut, LedgerUnavailable
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.ledger_head import LOST_HEAD_REMEDY, lost_head
 from referral_stream.runtime.topic_log import STALL_SECONDS, TopicReader, UnreadableTopic, cluster_id
 
 logger = logging.getLogger(__name__)
@@ -106,14 +108,14 @@ class _Announced:
 
 
 class Generations:
-    """See the module's docstring. ``client`` are aiokafka's connection settings.
+    """See the module's docstring. ``client`` are aiokafka's connection settings; ``policy`` says how long what counts.
 
     What it does raises KafkaError, by which the lane knows whether to try again, and UnreadableTopic for a topic that
     does not exist.
     """
 
-    def __init__(self, client: dict[str, Any], topics: Topics, clock: Clock) -> None:
-        self._client, self._topics, self._clock = client, topics, clock
+    def __init__(self, client: dict[str, Any], topics: Topics, clock: Clock, policy: Policy) -> None:
+        self._client, self._topics, self._clock, self._policy = client, topics, clock, policy
 
     async def cluster(self) -> str:
         """The id of the cluster that has this log. Raises KafkaError."""
@@ -136,7 +138,16 @@ class Generations:
         return found
 
     async def begin(self, least: int) -> Begun:
-        """Announce a generation above ``least`` and mark where it begins in every partition of the log."""
+        """Announce a generation above ``least`` and mark where it begins in every partition of the log.
+
+        Raises LedgerLogCut, with nothing written, where the log lacks its head: its marks would look like one.
+        """
+        try:
+            lost = await lost_head(self._client, self._topics, self._policy, self._clock.now())
+        except UnreadableTopic as error:
+            raise _as_kafka_error(error) from None
+        if lost is not None:
+            raise LedgerLogCut(f"{lost}; {LOST_HEAD_REMEDY}")
         producer = AIOKafkaProducer(**self._client, acks="all", enable_idempotence=True)
         try:
             async with asyncio.timeout(STALL_SECONDS), started(producer):

@@ -43,6 +43,7 @@ from referral_stream.core.ledger.switches import Page
 from referral_stream.ledger.client import (
     LedgerError,
     LedgerEvicting,
+    LedgerLogCut,
     LedgerNotReady,
     LedgerOutdated,
     LedgerUnavailable,
@@ -342,7 +343,7 @@ class LedgerAgent:
         self.available = False
         self.login.note(cause.__cause__)
         self.lacks = "Redis does not answer"
-        if isinstance(cause, LedgerEvicting):
+        if isinstance(cause, LedgerEvicting | LedgerLogCut):
             self.lacks = str(cause)
         elif self.login.refused_seconds:
             self.lacks = "Redis refuses our login"
@@ -442,6 +443,9 @@ class LedgerAgent:
             except LedgerEvicting as cause:
                 self._fails(cause)
                 self._complaints.warn("ledger_may_be_evicted", str(cause))
+            except LedgerLogCut as cause:
+                self._fails(cause)
+                self._complaints.warn("ledger_log_cut", str(cause))
             except LedgerUnavailable as cause:
                 self._fails(cause)
                 self._complaints.warn("ledger_rebuild_failed", str(cause))

@@ -128,6 +128,8 @@ def test_a_pause_holds_everybody_back_and_outlives_the_memory_of_redis(pipeline:
     pipeline.publish([a_switch(pipeline, "paused", "trigger", "nps_promoter")])
     requests = pipeline.reader("ledger-requests")
     wait_until(lambda: any(parsed(each)["type"] == "control.paused" for each in requests.read()), "the pause is logged")
+    kept = pipeline.reader("ledger-generations")
+    wait_until(lambda: any(parsed(each)["type"] == "control.paused" for each in kept.read()), "and kept for good")
     pipeline.publish(a_promoter("first", pipeline.now(), AGE))
     pipeline.await_decided(held_by("paused", "first"), "first is held by the pause")
 
@@ -141,6 +143,31 @@ def test_a_pause_holds_everybody_back_and_outlives_the_memory_of_redis(pipeline:
     for customer in ("first", "second"):
         pipeline.await_outcome(customer, "soft")
     assert whom(pipeline) == ["first", "second"]
+
+
+def test_nobody_is_asked_by_a_ledger_whose_log_has_lost_its_head(pipeline: Pipeline, redis: RedisServer) -> None:
+    """As long as Redis knows the asks, all goes on, and ``topics check`` warns; then nothing is built, and said so."""
+    shared: dict[str, Any] = {"email_hmac": "ab" * 32}
+    pipeline.publish(a_promoter("asked-before", pipeline.now(), AGE, **shared))
+    pipeline.await_outcome("asked-before", "soft")
+    pipeline.kafka.remove_records(pipeline.topic("ledger-requests"))
+    pipeline.publish(a_promoter("meanwhile", pipeline.now(), AGE))
+    pipeline.await_outcome("meanwhile", "soft")
+    says = f"{pipeline.topic('ledger-requests')}-"
+    for command in (["topics", "check"], ["doctor"]):
+        done = pipeline.run_command(*command)
+        assert done.returncode == 1
+        assert "although the ledger was last built at" in done.stdout, done.stdout
+        assert "When something is lost: ledger-requests" in done.stdout
+
+    redis.kill9()
+    redis.start()
+    pipeline.publish(a_promoter("same-person", pipeline.now(), AGE, **shared))
+    pipeline.await_decided(held_by("overasking", "same-person", "ledger_unavailable"), "the same person must wait")
+    wait_until(lambda: f"ledger_log_cut cause={says}" in pipeline.log(), "the partition is named")
+    announced = pipeline.reader("ledger-generations").read()
+    assert len([each for each in announced if parsed(each)["type"] == "ledger.renewed"]) == 1, "nobody began to build"
+    assert whom(pipeline) == ["asked-before", "meanwhile"]
 
 
 REWARDING = """

@@ -19,6 +19,7 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import LedgerRenewed, ReservationConfirmed
 from referral_stream.core.events import Event
 from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerUnavailable
 from referral_stream.ledger.rounds import holds
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
@@ -43,7 +44,7 @@ class WrittenTopic:
         prefix = f"{uuid4().hex[:8]}-"
         self.producer, self.name = producer, f"{prefix}ledger-requests"
         self.client = {"bootstrap_servers": bootstrap}
-        self.generations = Generations(self.client, Topics(prefix), Clock())
+        self.generations = Generations(self.client, Topics(prefix), Clock(), Policy())
 
     async def write(self, partition: int, *values: bytes) -> None:
         for value in values:
@@ -212,7 +213,7 @@ async def test_a_rebuild_ends_where_the_log_has_a_newer_one(topic: WrittenTopic)
 
 
 async def test_without_a_broker_the_ledgers_history_fails_as_kafka_does_so_that_the_batch_is_tried_again() -> None:
-    nobody = Generations({"bootstrap_servers": "127.0.0.1:1"}, Topics(), Clock())
+    nobody = Generations({"bootstrap_servers": "127.0.0.1:1"}, Topics(), Clock(), Policy())
     with pytest.raises(KafkaConnectionError) as failed:
         _ = [each async for each in nobody.history(Begun(1, {0: 1}))]
     assert failed.value.__cause__ is None

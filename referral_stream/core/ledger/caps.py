@@ -77,7 +77,12 @@ REBUILT_SPARE_DAYS = 30
 
 def rebuilt_days(policy: Policy) -> int:
     """How far back the log of requests has to reach for a rebuilt ledger to know all that counts."""
-    return max(policy.caps.longest_days, counted_days(policy.rewards)) + REBUILT_SPARE_DAYS
+    return counting_days(policy) + REBUILT_SPARE_DAYS
+
+
+def counting_days(policy: Policy) -> int:
+    """How long anything of the ledger counts at most, but for the switches."""
+    return max(policy.caps.longest_days, counted_days(policy.rewards))
 
 
 def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
