@@ -30,7 +30,7 @@ LOST_HEAD_REMEDY: Final = "see docs/operations.md, When something is lost: ledge
 
 
 @dataclass(slots=True)
-class _Head:
+class _PartitionHead:
     """How a partition begins. ``first``: its first record; ``marked``: whether it has the mark of the last rebuild."""
 
     begins: int
@@ -53,7 +53,7 @@ async def lost_head(client: dict[str, Any], topics: Topics, policy: Policy, now:
     ``client`` are aiokafka's connection settings. Raises UnreadableTopic.
     """
     async with TopicReader(client, topics.ledger_requests) as reader:
-        heads = {partition: _Head(*extent) for partition, extent in (await reader.extents()).items()}
+        heads = {partition: _PartitionHead(*extent) for partition, extent in (await reader.extents()).items()}
         cut = [partition for partition, head in heads.items() if head.begins > 0]
         if not cut:
             return None
@@ -79,7 +79,9 @@ async def lost_head(client: dict[str, Any], topics: Topics, policy: Policy, now:
     return None
 
 
-async def _look(reader: TopicReader, heads: dict[int, _Head], cut: Collection[int], rebuild: _Rebuild | None) -> None:
+async def _look(
+    reader: TopicReader, heads: dict[int, _PartitionHead], cut: Collection[int], rebuild: _Rebuild | None
+) -> None:
     """Read as much as is needed to know how the partitions begin."""
 
     def is_known(partition: int) -> bool:
@@ -118,7 +120,7 @@ async def _last_rebuild(client: dict[str, Any], topics: Topics) -> _Rebuild | No
     return found
 
 
-def _with(head: _Head) -> str:
+def _with(head: _PartitionHead) -> str:
     return " and is empty" if head.first is None else f", with a record of {rfc3339(_instant(head.first))}"
 
 

@@ -145,12 +145,14 @@ def test_a_pause_holds_everybody_back_and_outlives_the_memory_of_redis(pipeline:
     assert whom(pipeline) == ["first", "second"]
 
 
-def test_nobody_is_asked_by_a_ledger_whose_log_has_lost_its_head(pipeline: Pipeline, redis: RedisServer) -> None:
+def test_nobody_is_asked_by_a_ledger_whose_log_has_lost_its_head(
+    pipeline: Pipeline, redis: RedisServer, kafka: KafkaServer
+) -> None:
     """As long as Redis knows the asks, all goes on, and ``topics check`` warns; then nothing is built, and said so."""
     shared: dict[str, Any] = {"email_hmac": "ab" * 32}
     pipeline.publish(a_promoter("asked-before", pipeline.now(), AGE, **shared))
     pipeline.await_outcome("asked-before", "soft")
-    pipeline.kafka.remove_records(pipeline.topic("ledger-requests"))
+    kafka.remove_records(pipeline.topic("ledger-requests"))
     pipeline.publish(a_promoter("meanwhile", pipeline.now(), AGE))
     pipeline.await_outcome("meanwhile", "soft")
     says = f"{pipeline.topic('ledger-requests')}-"

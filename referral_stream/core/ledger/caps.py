@@ -81,7 +81,7 @@ def rebuilt_days(policy: Policy) -> int:
 
 
 def counting_days(policy: Policy) -> int:
-    """How long anything of the ledger counts at most, but for the switches."""
+    """How long anything of the ledger counts at most, except for the switches."""
     return max(policy.caps.longest_days, counted_days(policy.rewards))
 
 
