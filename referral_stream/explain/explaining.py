@@ -104,7 +104,7 @@ class _Explaining:
             at=self.now,
             zone=self.zone,
             policy=PolicyRef(name=self.policy.name, hash=self.policy.hash),
-            entries=story(known, self.local),
+            entries=story(known, self.local, self.now),
             outlook=next_,
             awaited=tuple(awaited(customer, self.now, self.policy)),
             language=self.language,
@@ -170,7 +170,7 @@ class _Explaining:
                 "last",
                 trigger=happening(decision.trigger),
                 outcome=outcome_words(decision.outcome),
-                why=why(shown),
+                why=why(shown, self.now),
                 possible=again,
             )
             return Gist("nothing", text, decision.opportunity_id)

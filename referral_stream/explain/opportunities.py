@@ -93,7 +93,7 @@ def opportunities_of(
     last = {decision.opportunity_id: decision for decision in decisions}
     live = [_live(turn, opportunity, ledger, last.pop(opportunity.id, None)) for opportunity in customer.live]
     over = sorted(last.values(), key=lambda each: (each.decided_at, each.opportunity_id), reverse=True)
-    return (*live, *map(_over, over))
+    return (*live, *(_over(each, now) for each in over))
 
 
 def as_message(decision: Decision) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def _denied(turn: Turn, opportunity: Opportunity, ledger: MemoryLedger) -> Calla
     return told
 
 
-def _over(decision: Decision) -> OpportunityStory:
+def _over(decision: Decision, now: int) -> OpportunityStory:
     about, local = happening(decision.trigger), zone(decision.time_zone.name)
     settled = None if decision.settled is None else rfc3339(decision.settled)
-    outcome, reasons = outcome_words(decision.outcome), why(as_message(decision))
+    outcome, reasons = outcome_words(decision.outcome), why(as_message(decision), now)
     return OpportunityStory(
         opportunity_id=decision.opportunity_id,
         trigger=decision.trigger,

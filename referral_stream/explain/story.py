@@ -54,9 +54,9 @@ class Entry:
     opportunity_id: str | None = None
 
 
-def story(known: Background, local: tzinfo) -> tuple[Entry, ...]:
-    """What happened, in words; ``local`` is the customer's zone."""
-    told = _Story(known, local)
+def story(known: Background, local: tzinfo, end: int) -> tuple[Entry, ...]:
+    """What happened, in words; ``local`` is the customer's zone, ``end`` when it is told (epoch ms)."""
+    told = _Story(known, local, end)
     for moment in known.happened:
         match moment:
             case CameIn():
@@ -109,10 +109,10 @@ def _waiting(waits: Waits, local: tzinfo) -> Entry:
 class _Story:
     """Writes one customer's entries down, as events and effects pass by in their order."""
 
-    def __init__(self, known: Background, local: tzinfo) -> None:
+    def __init__(self, known: Background, local: tzinfo, end: int) -> None:
         effects = [moment.effect for moment in known.happened if isinstance(moment, Happened)]
         self.entries: list[Entry] = []
-        self.local = local
+        self.local, self._end = local, end
         self._several_ids = len(known.ids or {known.name, *known.customer.ids}) > 1
         self._taken_back = {effect.decision_id for effect in effects if isinstance(effect, AskCancelled)}
         self._asks = {effect.decision_id: effect for effect in effects if isinstance(effect, AskRequested)}
@@ -189,7 +189,7 @@ class _Story:
             until = clock_words(decision.window.deadline, local)
             opened = words.say("story", "opened", trigger=about, instant=until)
             self.entries.append(Entry(now, "opened", opened, decision.opportunity_id))
-        reasons = why(decision.model_dump(mode="json", exclude_none=True))
+        reasons = why(decision.model_dump(mode="json", exclude_none=True), self._end)
         told = words.say("story", "decided", trigger=about, outcome=outcome_words(decision.outcome), why=reasons)
         if self._told.get(decision.opportunity_id) == told:
             return  # the planned moment has moved, while something else still blocks

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any
 
-from referral_stream.core.instants import to_datetime
+from referral_stream.core.instants import from_datetime, to_datetime
 from referral_stream.core.zones import is_zone, zone
 from referral_stream.words.phrases import phrases
 
@@ -79,9 +79,10 @@ def _enumerated(parts: list[str], and_: str) -> str:
     return f"{', '.join(others)} {and_} {last}" if others else last
 
 
-def why(decision: Mapping[str, Any]) -> str:
+def why(decision: Mapping[str, Any], now: int | None = None) -> str:
     """The reasons for or against the ask, in plain words and in the customer's own zone.
 
+    ``now``: when it is told (epoch ms), if later than it was decided: a window that has closed since then is closed.
     ``decision`` is the ``data`` of a message of ``referral-decisions``, as parsed JSON.
     """
     local = zone_of(decision)
@@ -98,7 +99,8 @@ def why(decision: Mapping[str, Any]) -> str:
         case outcome:
             reasons = in_the_way(decision)
             if outcome == "suppressed" and all(reason["answer"] != "never" for reason in _telling(decision)):
-                over = _instant(decision["decided_at"]) >= _instant(deadline)
+                told = max(from_datetime(_instant(decision["decided_at"])), now or 0)
+                over = told >= from_datetime(_instant(deadline))
                 phrase = "window_closed" if over else "window_closes"
                 return words.say("because", phrase, why=reasons, instant=_clock(deadline, local))
             return reasons

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from referral_stream.core.instants import parse_instant
 from referral_stream.core.zones import zone
 from referral_stream.words.decisions import day_and_time, happening, plain, why
 
@@ -130,6 +131,19 @@ def test_a_reason_is_told_in_plain_words_and_local_time(answer: dict[str, Any], 
 )
 def test_a_decision_says_why(decision: dict[str, Any], words: str) -> None:
     assert why(decision) == words
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [
+        (None, "closes"), ("2026-09-16T07:59:59.999Z", "closes"), ("2026-09-16T08:00:00Z", "closed"),
+        ("2027-01-01T00:00:00Z", "closed"),
+    ],
+)  # fmt: skip
+def test_a_window_that_has_closed_since_then_is_closed(told: str | None, word: str) -> None:
+    decision = a_decision("suppressed", reason("too_early", "new", "until", "2026-10-03T09:00:00.000Z"))
+    now = None if told is None else parse_instant(told)[0]
+    assert why(decision, now).endswith(f"the window {word} Wed 16 Sep 10:00")
 
 
 def test_an_unknown_time_zone_is_told_as_utc() -> None:
