@@ -140,6 +140,10 @@ class LoginWatch:
         self._since: float | None = None
 
     @property
+    def refused(self) -> bool:
+        return self._since is not None
+
+    @property
     def refused_seconds(self) -> float:
         """0: it does not."""
         return 0.0 if self._since is None else monotonic() - self._since
@@ -147,4 +151,7 @@ class LoginWatch:
     def note(self, error: BaseException | None) -> None:
         """What a call has come to; None: an answer."""
         refused = error is not None and (isinstance(error, AuthenticationError) or code_of(error) in _OF_THE_LOGIN)
-        self._since = (self._since or monotonic()) if refused else None
+        if not refused:
+            self._since = None
+        elif self._since is None:
+            self._since = monotonic()

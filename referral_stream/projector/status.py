@@ -94,7 +94,7 @@ class ProjectorStatus(Collector):
         if not self._projecting.assignments:
             return "joining its group"
         if self._projecting.available is False:
-            return "Redis refuses our login" if self._projecting.login.refused_seconds else "Redis does not answer"
+            return "Redis refuses our login" if self._projecting.login.refused else "Redis does not answer"
         if self._projecting.opening:
             return "opening its partitions"
         return ""

@@ -345,7 +345,7 @@ class LedgerAgent:
         self.lacks = "Redis does not answer"
         if isinstance(cause, LedgerEvicting | LedgerLogCut):
             self.lacks = str(cause)
-        elif self.login.refused_seconds:
+        elif self.login.refused:
             self.lacks = "Redis refuses our login"
 
     def _at_hand(self) -> None:

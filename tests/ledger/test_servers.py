@@ -100,12 +100,12 @@ async def test_a_password_that_is_changed_in_its_file_needs_no_restart(own_serve
                 with pytest.raises(LedgerUnavailable, match=r"^(WRONGPASS|NOAUTH): .* is read again") as refused:
                     await answer(ledger, a_request())
                 login.note(refused.value.__cause__)
-                assert login.refused_seconds > 0
+                assert login.refused
 
             said.append(own_server.url.replace("redis://", "redis://:new@"))
             assert await answer(ledger, a_request())
             login.note(None)
-            assert login.refused_seconds == 0
+            assert (login.refused, login.refused_seconds) == (False, 0)
         await admin.config_set("requirepass", "")
 
 
@@ -114,4 +114,4 @@ def test_only_a_refused_login_is_one(error: Exception | None) -> None:
     login = LoginWatch()
     login.note(AuthenticationError("WRONGPASS"))
     login.note(error)
-    assert bool(login.refused_seconds) == isinstance(error, AuthenticationError)
+    assert login.refused == isinstance(error, AuthenticationError)
