@@ -313,7 +313,7 @@ LINES: Final = (
     ),
     Fault(
         "unreadable_request",
-        "a record of `ledger-requests` is no request; the ledger is rebuilt without it",
+        "a record of `ledger-requests`, or of `ledger-generations`, is none of ours; the ledger is rebuilt without it",
         "find out who else writes to that topic",
     ),
     Fault(

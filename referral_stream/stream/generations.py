@@ -22,7 +22,6 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust_batches import Output
 
 from referral_stream.contracts.codec import decode_request, effect_key, encode_effect, encode_event, event_headers
-from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import GrantHeld, LedgerRenewed, ReservationHeld
@@ -98,7 +97,7 @@ class _Announced:
     def take(self, record: RawRecord) -> None:
         try:
             message = decode_request(record.value or b"")
-        except Undecodable:
+        except Exception:  # noqa: BLE001 (as in a history)
             logger.warning("unreadable_request", extra={"partition": record.partition, "offset": record.offset})
             return
         if isinstance(message, Event):

@@ -162,6 +162,7 @@ async def test_what_persons_did_with_switches_is_part_of_the_history_when_its_re
     asked = [ReservationConfirmed(command_id=f"c{now}", customer_id="ana", now=now) for now in (T0, T0 + 10)]
     await topic.write(2, *(encode_effect(each, each.now) for each in asked))
     await topic.keep(*over, *pauses, a_pause(now=T0 - 9))
+    await topic.producer.send_and_wait(topic.generations._topics.ledger_generations, b"stray", partition=0)
 
     assert await history_of(topic) == [over[1], pauses[0], asked[0], pauses[1], asked[1]]
     begun = await topic.generations.begin(0)
