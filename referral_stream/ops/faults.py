@@ -313,7 +313,8 @@ LINES: Final = (
     ),
     Fault(
         "unreadable_request",
-        "a record of `ledger-requests`, or of `ledger-generations`, is none of ours; the ledger is rebuilt without it",
+        "a record of `ledger-requests`, or of `ledger-generations`, is none that we write; the ledger is rebuilt "
+        "without it",
         "find out who else writes to that topic",
     ),
     Fault(
