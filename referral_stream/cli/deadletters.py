@@ -111,8 +111,8 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
     from referral_stream.cli.render.progress import progress
     from referral_stream.ops import deadletters
     from referral_stream.runtime.connection import quiet_kafka
+    from referral_stream.runtime.email_key import require_same_email_key
     from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
-    from referral_stream.stream.email_key import require_same_email_key
 
     deployment = this_deployment()
 

@@ -26,6 +26,7 @@ from referral_stream.read_models import NotReadable
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
+from referral_stream.runtime.email_key import noted_fingerprint, require_same_email_key
 from referral_stream.runtime.settings import PREFIX, SettingsProblem, payer_is_named, read_rewards_settings
 from referral_stream.runtime.state_folder import free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import cluster_id, partitions_of
@@ -38,7 +39,6 @@ from referral_stream.runtime.transactions import (
     holders_of,
     limits_of,
 )
-from referral_stream.stream.email_key import noted_fingerprint, require_same_email_key
 
 LEAST_FREE_BYTES: Final = 1_000_000_000
 """For state and RocksDB's log: less than this soon fills up."""

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 from referral_stream.core.instants import rfc3339
 from referral_stream.ledger.client import LedgerError
 from referral_stream.runtime.deployment import ROLES, Deployment
+from referral_stream.runtime.email_key import keep_email_key
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.settings import PREFIX
@@ -26,7 +27,6 @@ from referral_stream.runtime.state_folder import state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics, require_whole_sources
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.backlog import backlog_of
-from referral_stream.stream.email_key import keep_email_key
 from referral_stream.stream.status import StatusPage
 
 logger = logging.getLogger(__name__)

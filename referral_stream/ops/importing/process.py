@@ -25,8 +25,8 @@ from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
 from referral_stream.replay.whole_files import whole_file
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.email_key import require_same_email_key
 from referral_stream.runtime.topics_admin import TopicsProblem
-from referral_stream.stream.email_key import require_same_email_key
 
 TOPIC: Final = "profile"
 """Where all of it goes, in the order of the rows: what one row says of a customer must not overtake itself."""

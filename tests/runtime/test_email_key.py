@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Self
 
 import pytest
-from faust_batches.positions import KeptPosition, entries_of
+from faust_batches.positions import entries_of
 
 from referral_stream.core.policy import Policy
+from referral_stream.runtime import email_key as module
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.email_key import AnotherEmailKey, fingerprint, keep_email_key, require_same_email_key
 from referral_stream.runtime.settings import read_settings
-from referral_stream.stream import email_key as module
-from referral_stream.stream.email_key import AnotherEmailKey, fingerprint, keep_email_key, require_same_email_key
 from tests.stream.records import Consumed
 
 FORMER, OTHER = "the key of these tests", "the key of other tests"
@@ -26,21 +26,22 @@ class Positions:
     """The topic of positions; what is written there is read as positions are."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.entries: dict[bytes, KeptPosition] = {}
+        self.entries: dict[bytes, bytes] = {}
         self.written = 0
         self.at_the_same_time: bytes | None = None
-        monkeypatch.setattr(module, "read_positions", self.read)
+        monkeypatch.setattr(module, "last_value", self.read)
         monkeypatch.setattr(module, "AIOKafkaProducer", lambda **_: self)
 
-    async def read(self, _client: object, topic: str) -> list[KeptPosition]:
+    async def read(self, _client: object, topic: str, key: bytes) -> bytes | None:
         assert topic == "referral-stream-positions"
-        return list(self.entries.values())
+        return self.entries.get(key)
 
     async def send_and_wait(self, _topic: str, value: bytes, key: bytes, *, partition: int) -> None:
         assert partition == 0
         self.written += 1
-        written = Consumed("positions", 0, 0, 1, key, self.at_the_same_time or value)
-        (self.entries[key],) = entries_of([written])
+        self.entries[key] = self.at_the_same_time or value
+        (entry,) = entries_of([Consumed("positions", 0, 0, 1, key, value)])
+        assert entry.group == "referral-stream-email-key"  # as a position, for every version
 
     async def start(self) -> Self:
         return self

@@ -7,14 +7,13 @@ a position (``faust_batches.positions``), of a group that does not exist: every 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
-from typing import Final
+from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
-from faust_batches.errors import ChangelogMismatch
-from faust_batches.positions import read_positions
 
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.deployment import Deployment
@@ -25,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _TOPIC: Final = "fingerprint"
 _HASHED: Final = b"referral-stream: fingerprint of the e-mail key"
+STALL_SECONDS: Final = 20.0
+"""A read that gets no further for this long has failed."""
+_POLL_MS: Final = 500
 _BYTES: Final = 7
 """So that it is an offset as any other."""
 
@@ -38,24 +40,37 @@ def fingerprint(key: bytes) -> str:
     return hmac.digest(key, _HASHED, "sha256")[:_BYTES].hex()
 
 
-def _group(deployment: Deployment) -> str:
-    return deployment.group("email-key")
+def _key(deployment: Deployment) -> bytes:
+    return f"{deployment.group('email-key')} {_TOPIC} 0".encode()
 
 
 async def noted_fingerprint(deployment: Deployment) -> str | None:
     """That of the key under which ingest hashes addresses; None: it has noted none yet.
 
-    Raises ChangelogMismatch, KafkaError, TimeoutError.
+    Raises KafkaError, TimeoutError.
     """
-    entries = await read_positions(deployment.client(), deployment.positions)
-    found = [entry.next_offset for entry in entries if entry.group == _group(deployment)]
-    return f"{found[-1]:0{2 * _BYTES}x}" if found else None
+    value = await last_value(deployment.client(), deployment.positions, _key(deployment))
+    return f"{int(value.split()[0]):0{2 * _BYTES}x}" if value else None
+
+
+async def last_value(client: dict[str, Any], topic: str, key: bytes) -> bytes | None:
+    """What stands under a key on the first partition of a topic. Raises KafkaError, TimeoutError."""
+    consumer = AIOKafkaConsumer(**client, enable_auto_commit=False, auto_offset_reset="earliest")
+    async with started(consumer), asyncio.timeout(STALL_SECONDS) as patience:
+        tp, found = TopicPartition(topic, 0), None
+        consumer.assign([tp])
+        end = (await consumer.end_offsets([tp]))[tp]
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).values():
+                found = next((record.value for record in reversed(records) if record.key == key), found)
+                patience.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
+        return found
 
 
 async def keep_email_key(deployment: Deployment) -> None:
     """For ingest, at its start: note the fingerprint of the key, or compare it with the noted one.
 
-    Raises AnotherEmailKey, ChangelogMismatch, KafkaError, TimeoutError.
+    Raises AnotherEmailKey, KafkaError, TimeoutError.
     """
     ours, noted = _ours(deployment), await noted_fingerprint(deployment)
     if noted == ours:
@@ -65,8 +80,8 @@ async def keep_email_key(deployment: Deployment) -> None:
             raise AnotherEmailKey(_another(noted, ours))
         logger.warning("email_key_changed", extra={"was": noted, "is": ours})
     async with started(AIOKafkaProducer(**deployment.client(), acks="all")) as producer:
-        key, value = f"{_group(deployment)} {_TOPIC} 0", f"{int(ours, 16)} {deployment.settings.partitions}"
-        await producer.send_and_wait(deployment.positions, value.encode(), key.encode(), partition=0)
+        value = f"{int(ours, 16)} {deployment.settings.partitions}".encode()
+        await producer.send_and_wait(deployment.positions, value, _key(deployment), partition=0)
     if (now := await noted_fingerprint(deployment)) != ours:  # another worker has begun at the same time
         raise AnotherEmailKey(_another(str(now), ours))
     logger.info("email_key_noted", extra={"fingerprint": ours})
@@ -82,8 +97,6 @@ async def require_same_email_key(deployment: Deployment) -> None:
             f"{deployment.positions}, which this user may not read, says whether {PREFIX}EMAIL_KEY is the one of ingest"
         )
         raise TopicsProblem(f"{said}. See: referral-stream topics acls operator --user NAME") from None
-    except ChangelogMismatch as problem:
-        raise TopicsProblem(str(problem)) from None
     except (KafkaError, TimeoutError) as error:
         raise BrokersUnreachable(
             f"{deployment.positions} cannot be read: {str(error) or type(error).__name__}"
