@@ -14,7 +14,9 @@ SOURCES = (ROOT / "referral_stream", ROOT / "faust-batches" / "src")
 TWICE = {"Headers": "records have headers here and in the transport, which may not know us"}
 """Names of classes and aliases that exist twice, and why; this list only shrinks."""
 
-LONGER_FILES = {"referral_stream/core/events.py": "every fact of the contract, one after the other"}
+LONGER_FILES = {"referral_stream/core/events.py": 959}
+"""Modules that may be longer, and how long (all facts of the contract are in that one); this list only shrinks."""
+
 MOST_LINES = 600
 MOST_LINES_OF_A_FUNCTION = 60
 
@@ -46,7 +48,7 @@ def test_no_class_has_the_name_of_another() -> None:
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lengths = {path: lines for path, _, lines in modules()}
     assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES and path not in LONGER_FILES} == {}
-    assert all(lengths[path] > MOST_LINES for path in LONGER_FILES), "the list of exceptions shrinks"
+    assert {path: lengths[path] for path in LONGER_FILES} == LONGER_FILES, "the list of exceptions shrinks"
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

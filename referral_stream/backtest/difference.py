@@ -80,13 +80,9 @@ def compare(a: Fated, b: Fated) -> list[BacktestCompared]:
     found = []
     for name in sorted(a.keys() | b.keys()):
         of_a, of_b = a.get(name), b.get(name)
-        head = (of_b or of_a or _nobody())[0]
+        head, _ = a[name] if of_b is None else of_b
         found.append(BacktestCompared(head, None if of_a is None else of_a[1], None if of_b is None else of_b[1]))
     return found
-
-
-def _nobody() -> tuple[OpportunityHead, OpportunityFate]:
-    raise KeyError("a moment of neither")
 
 
 class Totals(msgspec.Struct):

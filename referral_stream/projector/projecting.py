@@ -195,8 +195,8 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         if not batches:
             return
         errors = [each for each in await asyncio.gather(*batches, return_exceptions=True) if each is not None]
-        for error in errors:
-            raise error
+        if errors:
+            raise errors[0]
         self.available = True
         self.login.note(None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import signal
 import ssl
@@ -14,6 +13,7 @@ from referral_stream import __version__
 from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import Endpoint
 from referral_stream.receiver.writer import BrokersUnavailable, SourceWriter, WriterProblem
+from referral_stream.runtime.addresses import is_loopback
 from referral_stream.runtime.consumer_roles import (
     BrokersAwayAtStart,
     ExitCode,
@@ -79,7 +79,7 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
         async with listening(receiver.app(), *at, connections, tls=tls) as here:
             what = {"version": __version__, "brokers": ",".join(settings.kafka_brokers)}
             logger.info("listening", extra={"host": here.host, "port": here.port, "tls": tls is not None, **what})
-            if tls is None and not _is_loopback(here.host):
+            if tls is None and not is_loopback(here.host):
                 logger.warning("plain_http", extra={"remedy": f"end TLS in front of it, or set {PREFIX}HTTP_CERT_FILE"})
             yield
             here.stop()
@@ -88,10 +88,3 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
         raise CannotListen(
             f"cannot listen on {at[0]}:{at[1]} ({problem}): see {PREFIX}HTTP_HOST and {PREFIX}HTTP_PORT"
         ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

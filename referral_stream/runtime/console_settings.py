@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from referral_stream.runtime.addresses import is_loopback, is_public_url, may_be_listened_on
-from referral_stream.runtime.oidc_settings import OidcOptions, several
+from referral_stream.runtime.listed import comma_separated
+from referral_stream.runtime.oidc_settings import OidcOptions
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -45,9 +46,11 @@ class ConsoleOptions(OidcOptions):
     console_public_url: Annotated[str, AfterValidator(is_public_url)] | None = None
     console_tokens_file: Path | None = None
     console_session_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
-    console_trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_networks)] = ()
+    console_trusted_proxies: Annotated[
+        tuple[str, ...], BeforeValidator(comma_separated), AfterValidator(_networks)
+    ] = ()
     console_user_header: Annotated[str, AfterValidator(_a_header)] = "X-Forwarded-User"
-    console_operators: Annotated[tuple[str, ...], BeforeValidator(several)] = ()
+    console_operators: Annotated[tuple[str, ...], BeforeValidator(comma_separated)] = ()
 
     @model_validator(mode="after")
     def _private(self) -> Self:

@@ -9,12 +9,13 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
 
 from referral_stream.runtime.addresses import is_loopback
+from referral_stream.runtime.listed import comma_separated
 
 _DOMAIN: Final = re.compile(r"@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
@@ -23,11 +24,6 @@ _SELF_CHOSEN: Final = frozenset({
 })  # fmt: skip
 """Claims that providers let people fill in as they like: with one of them anyone could be anyone."""
 _ISSUER: Final = "REFERRAL_STREAM_CONSOLE_OIDC_ISSUER"
-
-
-def several(value: Any) -> Any:
-    """Parts that are separated by commas."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _an_issuer(url: str) -> str:
@@ -83,12 +79,12 @@ class OidcOptions(BaseModel):
     console_oidc_client_id: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     console_oidc_client_secret: SecretStr | None = None
     console_oidc_ca_file: Path | None = None
-    console_oidc_scopes: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_scopes)] = (
+    console_oidc_scopes: Annotated[tuple[str, ...], BeforeValidator(comma_separated), AfterValidator(_scopes)] = (
         "openid", "email", "profile",
     )  # fmt: skip
     console_oidc_name_claim: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_names)] = "email"
-    console_oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_allowed)] = ()
-    console_oidc_operators: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_claims)] = ()
+    console_oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(comma_separated), AfterValidator(_allowed)] = ()
+    console_oidc_operators: Annotated[tuple[str, ...], BeforeValidator(comma_separated), AfterValidator(_claims)] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
+
+from referral_stream.runtime.addresses import is_loopback
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what a secret begins with)
 FEWEST_BYTES: Final = 24
@@ -51,13 +52,6 @@ def address_fault(url: str, *, plain_http: bool) -> str | None:
         return "is not of the form https://HOST/PATH"
     if parts.username is not None or parts.password is not None:
         return "must not contain credentials; requests are signed"
-    if parts.scheme == "http" and not plain_http and not _is_loopback(host):
+    if parts.scheme == "http" and not plain_http and not is_loopback(host):
         return "must use https:// unless it points to this machine"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

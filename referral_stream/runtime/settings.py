@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -34,6 +34,7 @@ from referral_stream.core.instants import Instant
 from referral_stream.core.suggestions import did_you_mean, nearest
 from referral_stream.runtime.addresses import REDIS_FORM, has_port, is_public_url, is_redis_url, may_be_listened_on
 from referral_stream.runtime.console_settings import ConsoleOptions
+from referral_stream.runtime.listed import comma_separated, millis, pairs
 from referral_stream.runtime.payer_address import address_fault, is_monotonous, secret_fault
 
 PREFIX = "REFERRAL_STREAM_"
@@ -74,28 +75,6 @@ _OUT_OF_BOUNDS: Final = ("int_", "float_", "bool_", "literal_error", "greater_th
 """The kinds of errors that are explained by what the setting may be."""
 
 
-def _comma_separated(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _pairs(form: str) -> Callable[[Any], Any]:
-    """``"billing=stripe,nps=delighted"`` → a dict; ``form`` says how to write what is not of that form."""
-
-    def parsed(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        pairs = [part.partition("=") for part in _comma_separated(value)]
-        if not all(left and sign and right for left, sign, right in pairs):
-            raise ValueError(f"write {form}")
-        return {left.strip(): right.strip() for left, _, right in pairs}
-
-    return parsed
-
-
-def _millis(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
 def _are_input_topics(names: T) -> T:
     """Topics, without prefix, that producers write to: waiting for a name that no worker reads would be in vain."""
     for name in names:
@@ -115,7 +94,7 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kafka_brokers: Annotated[
-        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(has_port), Field(min_length=1)
+        tuple[str, ...], BeforeValidator(comma_separated), AfterValidator(has_port), Field(min_length=1)
     ] = ("127.0.0.1:9092",)
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -189,8 +168,8 @@ class MemberSettings(KafkaSettings):
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
 
-    clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
-    clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
+    clock_start: Annotated[Instant, BeforeValidator(millis)] | None = None
+    clock_started_at: Annotated[Instant, BeforeValidator(millis)] | None = None
     clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
 
     @property
@@ -230,10 +209,10 @@ class Settings(MemberSettings):
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     topic_adapters: Annotated[
-        dict[str, str], BeforeValidator(_pairs(_ADAPTERS_FORM)), AfterValidator(_are_input_topics)
+        dict[str, str], BeforeValidator(pairs(_ADAPTERS_FORM)), AfterValidator(_are_input_topics)
     ] = {}
     backfill_topics: Annotated[
-        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_are_input_topics)
+        tuple[str, ...], BeforeValidator(comma_separated), AfterValidator(_are_input_topics)
     ] = ()
 
     policy_file: Path | None = None
@@ -331,7 +310,7 @@ class ReceiverSettings(KafkaSettings):
     http_ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
     http_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
     http_topics: Annotated[
-        dict[str, str], BeforeValidator(_pairs(_TOPICS_FORM)), AfterValidator(_lead_to_input_topics)
+        dict[str, str], BeforeValidator(pairs(_TOPICS_FORM)), AfterValidator(_lead_to_input_topics)
     ] = {}
     http_events_token: SecretStr | None = None
     http_control_token: SecretStr | None = None

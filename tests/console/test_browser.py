@@ -349,8 +349,8 @@ def test_times_are_shown_in_the_readers_own_zone(page: Any, site: Site) -> None:
     page.click("button[value=customer]")
 
 
-def test_the_first_paint_comes_at_once(page: Any, site: Site) -> None:
-    """Measured by the browser. The bound is 500 ms on a machine of its own; here only the order of it is held."""
+def test_a_page_is_painted_without_waiting_for_anything(page: Any, site: Site) -> None:
+    """Measured by the browser: some 500 ms on a machine of its own. The bound is that of something that hangs."""
     page.goto(f"{site.url}/customer?id=cus-deniz")
     entry = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
     wait_until(lambda: page.evaluate(entry) is not None, "the first paint")

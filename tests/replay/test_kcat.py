@@ -54,6 +54,7 @@ def test_explain_reads_it(tmp_path: Path) -> None:
     log = write(tmp_path / "log", map(as_kcat, fact_lines(*a_customer("ana"), nps(9, customer="ana"))))
     told = CliRunner().invoke(main, ["explain", "ana", "--log", str(log)])
     assert told.exit_code == 0, told.output
+    assert "gave a top score" in told.output
 
 
 def test_a_prefix_has_to_be_known_before_our_own_log_is_read(tmp_path: Path) -> None:
