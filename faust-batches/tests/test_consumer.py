@@ -251,7 +251,9 @@ async def test_where_a_source_is_read_on_the_group_knows_it_at_once(
     monkeypatch.setattr(consumer._thread, "committed", answering({TP0: committed}))
     monkeypatch.setattr(consumer, "earliest_offsets", answering({TP0: begin}))
     monkeypatch.setattr(consumer, "highwaters", answering({TP0: 28}))
-    monkeypatch.setattr(consumer._ports.state, "reached", lambda _: {TP0: known if known is not None else committed})
+    reached = {TP0: known if known is not None else committed}
+    monkeypatch.setattr(consumer._ports.state, "reached", lambda *_: reached)
+    monkeypatch.setattr(consumer, "topic_ids", answering({}))
     monkeypatch.setattr(consumer._ports.state, "keep_positions", answering(None))
     monkeypatch.setattr(consumer, "_commit_offsets", commit)
     await consumer.perform_seek()

@@ -216,7 +216,7 @@ def read_models(pipeline: Pipeline, url: str) -> set[str]:
     """What the read models hold of the person now."""
     with redis.Redis.from_url(url) as client:
         keys = list(client.scan_iter(f"{pipeline.name}:{{read}}:*"))
-        return found_in(b" ".join(key + b" " + opened(value) for key in keys for value in values(client, key)))
+        return found_in(b" ".join(key + b" " + opened(value) for key in keys for value in values(client, key) if value))
 
 
 def state(pipeline: Pipeline) -> Customer:

@@ -20,7 +20,7 @@ from referral_stream.contracts.state import decode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import ReservationRequested
-from referral_stream.core.instants import LATEST
+from referral_stream.core.instants import LAST_ARRIVAL
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import Results
@@ -87,7 +87,7 @@ def test_no_record_of_customer_events_ends_decide_or_touches_anybody_else(stamp:
 @rule("I6.5")
 def test_a_recorded_log_of_odd_records_is_replayed_like_any_other(tmp_path: Path) -> None:
     for topic in ("customer-events", "nps"):
-        odd = [each for each in poison.records(topic, seed=8, stamp=True) if -1 <= each.timestamp <= LATEST]
+        odd = [each for each in poison.records(topic, seed=8, stamp=True) if -1 <= each.timestamp <= LAST_ARRIVAL]
         # A note that no worker of ours has written would be believed.
         records = [record for record in map(RawRecord.of, odd) if record.header("not-applied") is None]
         log = tmp_path / f"{topic}.jsonl"

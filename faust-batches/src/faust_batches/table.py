@@ -118,12 +118,14 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         await self.data.begin_again(partition)
 
     def log_id(self, partition: int) -> str | None:
-        """The id of the changelog that the entries come from; ``None``: it was never recorded."""
-        return self.data.open[partition].log
+        """The id of the changelog that the entries come from; ``None``: never recorded, or not our partition now."""
+        store = self.data.open.get(partition)
+        return None if store is None else store.log
 
     def belong_to(self, partition: int, log: str) -> None:
-        """Record the changelog that all entries of this partition come from. Raises as ``write``."""
-        self.data.open[partition].belong_to(log)
+        """Record the changelog that all entries of this partition come from, if it is ours now. Raises as ``write``."""
+        if (store := self.data.open.get(partition)) is not None:
+            store.belong_to(log)
 
     def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
         """``get`` of one partition, for as long as that is ours: a batch asks it for every record."""
