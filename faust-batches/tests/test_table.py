@@ -78,6 +78,16 @@ async def test_a_lost_partition_is_forgotten_and_a_kept_one_is_not() -> None:
     assert list(table.items(0)) == []
 
 
+async def test_of_a_partition_that_was_given_away_no_changelog_is_known_and_none_is_recorded() -> None:
+    """A rebalance may come while a recovery compares state and changelogs: nobody is there to be compared then."""
+    table = await a_table(0, 1)
+    for partition in (0, 1):
+        table.belong_to(partition, "an-id")
+    await table.on_rebalance(owned(1), owned(0), set())
+    table.belong_to(0, "another")
+    assert [table.log_id(partition) for partition in (0, 1)] == [None, "an-id"]
+
+
 async def test_a_changelog_record_without_a_key_is_refused() -> None:
     table = await a_table(0)
     with pytest.raises(ChangelogMismatch, match=f"{CHANGELOG}-0@5 is not an entry of this table: it has no key"):
