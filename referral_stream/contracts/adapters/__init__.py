@@ -39,7 +39,7 @@ from referral_stream.contracts.adapters import (
 )
 from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading
 
-__all__ = ["BY_NAME", "REGISTRY", "Adapter", "Payload", "Reading", "candidates"]
+__all__ = ["BY_NAME", "HANDED_ON", "REGISTRY", "Adapter", "Payload", "Reading", "candidates"]
 
 REGISTRY: tuple[Adapter, ...] = (
     segment.ADAPTER,
@@ -84,6 +84,8 @@ _MARKED: dict[str, frozenset[str]] = {
 """Name in a body → the adapters it marks."""
 
 
+HANDED_ON = tuple(adapter for adapter in REGISTRY if adapter.in_cloud_events)
+"""Those whose own notifications an event of somebody else may bring."""
 _SPLITTING = tuple(adapter for adapter in REGISTRY if adapter.split is not None)
 """Those that may find something in a body that is no object."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from referral_stream.contracts.adapters import Adapter, Reading, candidates
+from referral_stream.contracts.adapters import HANDED_ON, Adapter, Reading, candidates
 from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.adapters.states import is_tried, opted_out
 from referral_stream.contracts.forms import read_form
@@ -500,7 +500,7 @@ class _Body:
 
 def _handed_on(data: dict[str, Any]) -> Adapter | None:
     """The vendor whose own notification an event of somebody else brings: it alone says whom it is about."""
-    return next((each for each in candidates(data) if each.in_cloud_events and each.recognises(data)), None)
+    return next((each for each in HANDED_ON if each.recognises(data)), None)
 
 
 def _explained(refused: Refused, fact: Fact) -> Refused:
